@@ -1,0 +1,83 @@
+"""``goldenlake``: the jobs under one command, and the questions a user asks of a lake."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from pathlib import Path
+
+import etl
+from etl import job
+
+# Command, and the module of jobs/ whose main(argv) it is.
+JOBS = {
+    "run": "run_pipeline",
+    "ingest": "ingest_warc",
+    "extract": "extract_text",
+    "annotate": "annotate_documents",
+    "curate": "curate_corpus",
+    "build": "build_training_set",
+}
+# Command, module and function of what reads a lake.
+QUESTIONS = {
+    "demo": "etl.demo",
+    "sql": "etl.sql",
+    "explain": "etl.explain",
+    "report": "etl.report",
+    "rebuild": "etl.rebuild",
+}
+_HELP = f"""goldenlake {etl.__version__}
+
+  goldenlake demo                     make a sample crawl and run the whole line on it
+  goldenlake run --input FILES        archives to corpus, training set and report (jobs/run_pipeline.py)
+  goldenlake explain URL              the whole life of a page
+  goldenlake sql ["SELECT ..."]       ask the tables and views
+  goldenlake report                   write report.html again
+  goldenlake rebuild SET              make a training set again from its manifest and compare
+
+  Single steps: ingest, extract, annotate, curate, build. Each command explains itself with --help.
+"""
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    """Hand the arguments after the command to the module that it names."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    command = arguments[0] if arguments else "--help"
+    if command in ("-h", "--help", "help"):
+        sys.stdout.write(_HELP)
+    elif command in ("-V", "--version"):
+        sys.stdout.write(f"goldenlake {etl.__version__}\n")
+    elif command in JOBS:
+        import_module(f"jobs.{JOBS[command]}").main(arguments[1:])
+    elif command in QUESTIONS:
+        import_module(QUESTIONS[command]).main(arguments[1:])
+    else:
+        sys.stderr.write(f"goldenlake: there is no command {command!r}\n\n{_HELP}")
+        raise SystemExit(2)
+
+
+def reading_parser(description: str) -> argparse.ArgumentParser:
+    """A parser for a command that reads the lake that its options name."""
+    result = argparse.ArgumentParser(description=description)
+    job.add_lake_options(result)
+    return result
+
+
+def existing(options: argparse.Namespace) -> argparse.Namespace:
+    """`options`, when the lake they name is there.
+
+    Raises:
+        InputError: there is no lake at the place.
+    """
+    place = options.warehouse or job.DEFAULT_WAREHOUSE
+    if options.namespace is None and "://" not in place and not (Path(place) / "warc_files" / "_delta_log").is_dir():
+        from etl.errors import InputError
+
+        raise InputError(f"{place}: there is no lake; name it with --warehouse, or make one with goldenlake run")
+    return options
+
+
+if __name__ == "__main__":
+    main()

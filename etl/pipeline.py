@@ -1,0 +1,153 @@
+"""The way of the data, step by step. Each step is a job of its own in ``jobs/``; `run_pipeline` is all of them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import etl
+from etl import archives, config, files, ledger, tables
+from etl.archives import Record
+from etl.config import STRICT
+from etl.lake import Lake
+from etl.runner import Runner
+from etl.stage import NoParams, digest
+from etl.stages.annotate import DOCUMENT_LANGUAGE, DOCUMENT_QUALITY, DOCUMENT_TOKENS, TokenParams
+from etl.stages.curate import CORPUS, DISPOSITIONS, CorpusParams, Recipe
+from etl.stages.dedup import DUPLICATE_CLUSTERS, EXACT
+from etl.stages.extract import DOCUMENTS, ExtractParams
+from etl.stages.ingest import CAPTURES, WARC_FILES, IngestParams
+from etl.stages.mix import TRAINING_DOCUMENTS, TRAINING_SETS, ManifestParams, Mixture, TrainingSetParams
+from etl.tables import Table
+
+
+@dataclass(frozen=True)
+class RecordsFrom:
+    """Chosen records: a file that lists them, or a columnar index and a SQL condition; read below `base`."""
+
+    __pydantic_config__ = STRICT
+
+    file: str | None = None
+    index: str | None = None
+    where: str = "true"
+    base: str = files.COMMON_CRAWL
+
+    def __post_init__(self) -> None:
+        if (self.file is None) == (self.index is None):
+            raise ValueError("records needs either file or index")
+
+
+@dataclass(frozen=True)
+class PipelineConfig:
+    """Everything that decides what a run makes. `recipe` and `mixture` name files of ``conf/`` or are paths."""
+
+    __pydantic_config__ = STRICT
+
+    input: tuple[str, ...] = ()
+    crawl: str | None = None
+    records: RecordsFrom | None = None
+    ingest: IngestParams = field(default_factory=IngestParams)
+    extract: ExtractParams = field(default_factory=ExtractParams)
+    tokens: TokenParams = field(default_factory=TokenParams)
+    recipe: str = "fineweb"
+    mixture: str = "web"
+    training_set: str = "pretrain"
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A configuration with all that it names read and checked, so that no step fails for a file of ``conf/``."""
+
+    config: PipelineConfig
+    recipe: Recipe
+    mixture: Mixture
+    archives: tuple[files.WarcFile, ...]
+    records: tuple[Record, ...]
+
+
+def plan(settings: PipelineConfig) -> Plan:
+    """Read the recipe, the mixture and the list of archives.
+
+    Raises:
+        ConfigError: a file of ``conf/`` is wrong.
+        InputError: an input is missing.
+    """
+    recipe = config.load(config.find("recipes", settings.recipe), Recipe)
+    mixture = config.load(config.find("mixtures", settings.mixture), Mixture)
+    found = files.resolve(settings.input, crawl=settings.crawl) if settings.input else []
+    listed = settings.records and settings.records.file
+    records = archives.read_records(Path(listed)) if listed else []
+    return Plan(settings, recipe, mixture, tuple(found), tuple(records))
+
+
+def ingest(runner: Runner, plan: Plan) -> None:
+    """Archives to `captures` and `warc_files`."""
+    archives.register(runner, plan.archives)
+    chosen = plan.config.records
+    if chosen is not None:
+        found = plan.records
+        if chosen.index is not None:
+            found = tuple(archives.query_records(runner.lake.spark, chosen.index, chosen.where))
+        archives.select(runner, found, chosen.base)
+    runner.by_file(CAPTURES, plan.config.ingest)
+    runner.by_file(WARC_FILES, NoParams())
+
+
+def extract(runner: Runner, plan: Plan) -> None:
+    """`captures` to `documents`."""
+    runner.by_file(DOCUMENTS, plan.config.extract)
+
+
+def annotate(runner: Runner, plan: Plan) -> None:
+    """`documents` to language, quality signals, lengths in tokens and clusters of duplicates."""
+    runner.by_file(DOCUMENT_LANGUAGE, NoParams())
+    runner.by_file(DOCUMENT_QUALITY, NoParams())
+    runner.by_file(DOCUMENT_TOKENS, plan.config.tokens)
+    runner.whole(DUPLICATE_CLUSTERS, NoParams(), {"method": EXACT})
+
+
+def curate(runner: Runner, plan: Plan) -> None:
+    """Annotations to `dispositions` and `corpus` by the recipe, and the ledger checked."""
+    part = {"recipe": plan.recipe.name}
+    runner.whole(DISPOSITIONS, plan.recipe, part)
+    ledger.check(runner.lake, plan.recipe.name)
+    runner.whole(CORPUS, CorpusParams(plan.recipe, plan.config.tokens.tokenizer), part)
+
+
+def build_training_set(runner: Runner, plan: Plan) -> None:
+    """`corpus` to a training set and its manifest."""
+    name = plan.config.training_set
+    part = {"training_set": name}
+    runner.whole(TRAINING_DOCUMENTS, TrainingSetParams(name, plan.recipe.name, plan.mixture), part)
+    runner.whole(TRAINING_SETS, manifest(runner.lake, plan), part)
+
+
+STEPS = (ingest, extract, annotate, curate, build_training_set)
+
+
+def manifest(lake: Lake, plan: Plan) -> ManifestParams:
+    """The manifest of the set that stands in `training_documents`, with the joint versions of all tables before it."""
+    name, tokenizer = plan.config.training_set, plan.config.tokens.tokenizer
+    recipe, mixture = asdict(plan.recipe), asdict(plan.mixture)
+    content: dict[str, Any] = {
+        "training_set": name,
+        "package": f"goldenlake {etl.__version__}",
+        "recipe": recipe,
+        "mixture": mixture,
+        "tokenizer": tokenizer,
+        "inputs": _inputs(lake, tables.TRAINING_DOCUMENTS, {"training_set": [name]}, plan.recipe.name),
+    }
+    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
+    return ManifestParams(name, text, digest(recipe), digest(mixture), tokenizer)
+
+
+def _inputs(lake: Lake, table: Table, part: dict[str, list[str]], recipe: str) -> dict[str, int]:
+    """Version of every table that the slice was made from, as its commits say, back to `captures`."""
+    derived = {tables.CORPUS.name: tables.CORPUS, tables.DISPOSITIONS.name: tables.DISPOSITIONS}
+    metadata = lake.last_metadata(table, part) or {}
+    versions: dict[str, int] = dict(metadata.get("inputs", {}))
+    for name in [name for name in versions if name in derived]:
+        versions |= _inputs(lake, derived[name], {"recipe": [recipe]}, recipe)
+    return versions

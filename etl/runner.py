@@ -1,0 +1,128 @@
+"""Runs stages: reads their inputs, checks their results, writes them, and skips what is up to date.
+
+Two kinds of work. *By file*: the tables from archives to annotations are made archive by archive, some archives to
+a commit; `stage_files` then records a fingerprint of stage, params and inputs for each archive, so that only new and
+changed ones are worked on. *As a whole*: a derived slice (a recipe's corpus, a training set) is made in one commit,
+which carries the fingerprint in its metadata.
+
+A run that is killed leaves either no commit, or a commit without its fingerprint. In both cases the next run makes
+the same slice again and replaces it, so the tables end as one clean run leaves them.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
+
+from pyspark.sql import functions as F
+
+import etl
+from etl import tables
+from etl.lake import Lake
+from etl.progress import Reporter
+from etl.stage import Stage, digest
+from etl.tables import Table
+
+logger = logging.getLogger(__name__)
+
+BATCH_BYTES_PER_PARTITION = 128 << 20  # archives of one commit: some minutes of work for each core
+BATCH_FILES = 512  # names in the predicate of one commit
+UNKNOWN_BYTES = 1 << 30  # an archive of unknown size counts as one of Common Crawl's
+
+
+@dataclass(frozen=True)
+class Runner:
+    """Runs stages on one lake and reports on them."""
+
+    lake: Lake
+    reporter: Reporter
+
+    def by_file(self, stage: Stage, params: Any) -> None:
+        """Make the rows of `stage` for every archive whose fingerprint is not the one on record.
+
+        Raises:
+            ContractError: the result does not match ``stage.output``. The batch was not written.
+        """
+        wanted = self._wanted(stage, params)
+        have = self.states(stage.output, marker=True)
+        pending = sorted(name for name, fingerprint in wanted.items() if have.get(name) != fingerprint)
+        batches = list(self._batches(pending))
+        with self.reporter.stage(stage.name, len(batches)) as run:
+            run.skipped = not batches
+            for names in batches:
+                with self.reporter.batch(run):
+                    inputs = [self.lake.read(table).where(F.col("warc_filename").isin(names)) for table in stage.inputs]
+                    rows = stage.transform(*inputs, params)
+                    metadata = self._metadata(stage, params, {"warc_filename": names})
+                    self.lake.replace(stage.output, rows, {"warc_filename": names}, metadata)
+                self._mark(stage, {name: wanted[name] for name in names}, metadata)
+
+    def whole(self, stage: Stage, params: Any, part: Mapping[str, str]) -> None:
+        """Make the slice of ``stage.output`` that `part` names, unless its inputs and params are unchanged.
+
+        Inputs are read at the versions that the commit's metadata names, whatever is committed meanwhile.
+        """
+        versions = {table.name: self.lake.version(table) for table in stage.inputs}
+        fingerprint = stage.fingerprint(params, digest(versions))
+        values = {column: [value] for column, value in part.items()}
+        with self.reporter.stage(stage.name) as run:
+            last = self.lake.last_metadata(stage.output, values)
+            run.skipped = last is not None and last.get("fingerprint") == fingerprint
+            if run.skipped:
+                return
+            with self.reporter.batch(run):
+                inputs = [self.lake.read(table, versions[table.name]) for table in stage.inputs]
+                rows = stage.transform(*inputs, params)
+                metadata = {**self._metadata(stage, params, values), "inputs": versions, "fingerprint": fingerprint}
+                self.lake.replace(stage.output, rows, values, metadata)
+
+    def states(self, table: Table, *, marker: bool = False) -> dict[str, str]:
+        """For each archive, what stands for its rows in `table`: the fingerprint that made them.
+
+        The rows of `warc_files` are known before any stage: their state is the archive's size and selection.
+        """
+        if table is tables.WARC_FILES and not marker:
+            files = self.lake.read(table).select("warc_filename", "bytes", "selection").collect()
+            return {row["warc_filename"]: digest([row["bytes"], row["selection"]])[:32] for row in files}
+        rows = self.lake.read(tables.STAGE_FILES).where(F.col("stage") == table.name)
+        return {row["warc_filename"]: row["fingerprint"] for row in rows.collect()}
+
+    def _wanted(self, stage: Stage, params: Any) -> dict[str, str]:
+        states = [self.states(table) for table in stage.inputs if table is not stage.output]
+        names = set(states[0]).intersection(*states[1:])
+        return {name: stage.fingerprint(params, *[state[name] for state in states]) for name in names}
+
+    def _batches(self, names: Sequence[str]) -> Iterator[list[str]]:
+        if not names:
+            return
+        files = self.lake.read(tables.WARC_FILES).select("warc_filename", "bytes").collect()
+        sizes = {row["warc_filename"]: row["bytes"] for row in files}
+        budget = BATCH_BYTES_PER_PARTITION * int(self.lake.spark.conf.get("spark.sql.shuffle.partitions") or "200")
+        batch: list[str] = []
+        filled = 0
+        for name in names:
+            size = UNKNOWN_BYTES if sizes.get(name) is None else sizes[name]
+            if batch and (filled + size > budget or len(batch) == BATCH_FILES):
+                yield batch
+                batch, filled = [], 0
+            batch.append(name)
+            filled += size
+        yield batch
+
+    def _mark(self, stage: Stage, fingerprints: Mapping[str, str], metadata: Mapping[str, Any]) -> None:
+        rows = [(stage.output.name, name, fingerprint) for name, fingerprint in fingerprints.items()]
+        marks = self.lake.spark.createDataFrame(rows, tables.STAGE_FILES.schema)
+        part = {"stage": [stage.output.name], "warc_filename": list(fingerprints)}
+        self.lake.replace(tables.STAGE_FILES, marks, part, metadata)
+
+    def _metadata(self, stage: Stage, params: Any, part: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            "stage": stage.name,
+            "stage_version": stage.version,
+            "params": asdict(params),
+            "package": f"goldenlake {etl.__version__}",
+            "inputs": {table.name: self.lake.version(table) for table in stage.inputs},
+            "slice": part,
+        }

@@ -1,0 +1,324 @@
+"""From annotations to decisions: a recipe applied as one cheap stage, and the corpus it keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from etl import tables
+from etl.config import STRICT
+from etl.kernels import lines, tokens
+from etl.stage import Stage
+from etl.stages.extract import not_a_page
+from etl.tables import Table
+
+LAST_STEP = 1000  # duplicates are looked for among what passes every rule
+LINE_FILTERS = {"c4": lines.c4_lines, "refinedweb": lines.refinedweb_lines}
+# Tables whose columns a rule may read, by the stage that a disposition names.
+SIGNAL_TABLES: tuple[Table, ...] = (
+    tables.DOCUMENTS,
+    tables.DOCUMENT_LANGUAGE,
+    tables.DOCUMENT_TOKENS,
+    tables.DOCUMENT_QUALITY,
+)
+
+
+@dataclass(frozen=True)
+class Rule:
+    """One condition that a document must meet. Exactly one bound is given; `min` and `max` are inclusive.
+
+    With `languages`, the rule only counts for documents of these languages. A signal that is missing fails.
+    """
+
+    __pydantic_config__ = STRICT
+
+    name: str
+    signal: str
+    min: float | None = None
+    max: float | None = None
+    one_of: tuple[str, ...] | None = None
+    none_of: tuple[str, ...] | None = None
+    languages: tuple[str, ...] | None = None
+
+    def __post_init__(self) -> None:
+        bounds = [bound for bound in ("min", "max", "one_of", "none_of") if getattr(self, bound) is not None]
+        if len(bounds) != 1:
+            raise ValueError(f"rule {self.name!r} has {bounds or 'no bound'}, wanted one of min, max, one_of, none_of")
+        if self.signal not in SIGNALS:
+            raise ValueError(f"rule {self.name!r} reads {self.signal!r}, which no table of signals has")
+
+    @property
+    def threshold(self) -> float | None:
+        return self.max if self.min is None else self.min
+
+    def fails(self) -> Column:
+        """Condition on the joined signals, never null."""
+        value = F.col(self.signal)
+        if self.min is not None:
+            passes = value >= self.min
+        elif self.max is not None:
+            passes = value <= self.max
+        else:
+            passes = value.isin(*self.one_of) if self.one_of is not None else ~value.isin(*(self.none_of or ()))
+        fails = ~F.coalesce(passes, F.lit(False))
+        return fails & F.coalesce(F.col("language").isin(*self.languages), F.lit(False)) if self.languages else fails
+
+    def wanted(self) -> str:
+        """The bound in words."""
+        if self.threshold is not None:
+            return f"at {'least' if self.min is not None else 'most'} {self.threshold:g}"
+        names = self.one_of if self.one_of is not None else self.none_of or ()
+        return f"{'one' if self.one_of is not None else 'none'} of {', '.join(names)}"
+
+
+SIGNALS = {column: table.name for table in reversed(SIGNAL_TABLES) for column in table.columns}
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Which documents are kept, by rules in order; the first that fails names the drop.
+
+    `duplicates`: none, or exact (of the documents with one text that pass every rule, the one fetched first is kept).
+    `remove_lines`: none, c4 or refinedweb, a line filter applied to the text that is kept.
+    """
+
+    __pydantic_config__ = STRICT
+
+    name: str
+    description: str
+    source: str
+    rules: tuple[Rule, ...]
+    duplicates: str = "exact"
+    remove_lines: str = "none"
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.duplicates not in ("none", "exact"):
+            problems.append(f"duplicates is {self.duplicates!r}, wanted none or exact")
+        if self.remove_lines not in ("none", *LINE_FILTERS):
+            problems.append(f"remove_lines is {self.remove_lines!r}, wanted none, {' or '.join(LINE_FILTERS)}")
+        names = [rule.name for rule in self.rules]
+        twice = sorted({name for name in names if names.count(name) > 1})
+        if twice:
+            problems.append(f"rules named twice: {', '.join(twice)}")
+        if problems:
+            raise ValueError("; ".join(problems))
+
+
+def dispositions(
+    captures: DataFrame,
+    documents: DataFrame,
+    document_language: DataFrame,
+    document_tokens: DataFrame,
+    document_quality: DataFrame,
+    duplicate_clusters: DataFrame,
+    recipe: Recipe,
+) -> DataFrame:
+    """One row per record: kept, or dropped by which rule, with the value measured and the bound.
+
+    Key: every right side has one row per doc_id, so the joins add none; `captures` has one row per record.
+    """
+    judged = captures.select(*_RECORD, *_CAPTURED)
+    for table, rows in zip(
+        SIGNAL_TABLES, (documents, document_language, document_tokens, document_quality), strict=True
+    ):
+        judged = judged.join(_signals_of(rows, table, recipe), "doc_id", how="left")
+    clusters = duplicate_clusters.where(F.col("method") == recipe.duplicates)
+    judged = judged.join(clusters.select("doc_id", "cluster_id", "cluster_size"), "doc_id", how="left")
+    failures = _with_duplicates(judged.withColumn("failures", _failures(recipe)))
+    first = F.element_at(F.col("failures"), 1)
+    return failures.withColumn("first", F.when(F.size("failures") > 0, first)).select(
+        F.lit(recipe.name).alias("recipe"),
+        *_RECORD,
+        F.when(F.col("first").isNull(), "kept").otherwise("dropped").alias("decision"),
+        *[F.col(f"first.{field}").alias(field) for field in _FAILURE],
+        F.transform("failures", lambda failure: failure["rule"]).alias("failed_rules"),
+        "duplicate_of",
+        "language",
+        "tokens",
+    )
+
+
+_RECORD = ["doc_id", "crawl", "url", "url_host_name", "warc_filename", "warc_record_offset"]
+_CAPTURED = [
+    "warc_record_type",
+    "fetch_status",
+    "content_mime_detected",
+    "payload_length",
+    "ingest_error",
+    "fetch_time",
+]
+_FAILURE = ["stage", "rule", "step", "signal", "value", "threshold", "detail"]
+
+
+def _signals_of(rows: DataFrame, table: Table, recipe: Recipe) -> DataFrame:
+    """Of an annotation, the columns that are read here, and a flag that is null where the row is missing."""
+    ruled = {rule.signal for rule in recipe.rules if SIGNALS[rule.signal] == table.name}
+    read = sorted(ruled.union({"extract_error", "language", "tokens"}.intersection(table.columns)))
+    return rows.select("doc_id", *[c for c in read if c not in _RECORD], F.lit(True).alias(f"in_{table.name}"))
+
+
+def _failures(recipe: Recipe) -> Column:
+    """What a record fails: the first gate it does not pass, or else every rule that it does not meet, in order.
+
+    A gate is a question that must be answered before the rules make sense: is it a page, was there text, has it
+    been measured.
+    """
+    error = F.col("extract_error")
+    gates = [
+        _failure(condition, "captures", rule, signal, value=value, detail=_is(signal))
+        for rule, signal, condition, value in not_a_page()
+    ]
+    gates.append(
+        _failure(F.col("in_documents").isNull(), "documents", "not_extracted", detail=F.lit("not extracted yet"))
+    )
+    gates.append(
+        _failure(error.isNotNull(), "documents", F.concat(F.lit("extract_"), F.split(error, ":")[0]), detail=error)
+    )
+    gates += [
+        _failure(F.col(f"in_{table.name}").isNull(), table.name, "not_annotated", detail=F.lit("not annotated yet"))
+        for table in SIGNAL_TABLES[1:]
+    ]
+    rules = [
+        _failure(
+            rule.fails(),
+            SIGNALS[rule.signal],
+            rule.name,
+            rule.signal,
+            value=None if rule.threshold is None else F.col(rule.signal),
+            threshold=rule.threshold,
+            detail=F.concat(_is(rule.signal), F.lit(f", wanted {rule.wanted()}")),
+        )
+        for rule in recipe.rules
+    ]
+    failed_gates = _existing(gates, first_step=1)
+    failed_rules = _existing(rules, first_step=1 + len(gates))
+    return F.when(F.size(failed_gates) > 0, F.slice(failed_gates, 1, 1)).otherwise(failed_rules)
+
+
+def _with_duplicates(judged: DataFrame) -> DataFrame:
+    """`judged` with a failure for each copy of a text that another document, which passes the rules, is kept for.
+
+    The survivor is the first fetched of those that pass, then the smallest doc_id.
+    """
+    passes = F.size("failures") == 0
+    # Documents without a cluster are their own, so that they do not meet in one partition.
+    cluster = Window.partitionBy(F.coalesce("cluster_id", "doc_id"))
+    survivor = F.min(F.when(passes, F.struct("fetch_time", "doc_id"))).over(cluster)["doc_id"]
+    is_copy = F.col("cluster_id").isNotNull() & passes & (F.col("doc_id") != survivor)
+    copy = _failure(
+        F.lit(True),
+        "duplicate_clusters",
+        "exact_duplicate",
+        "cluster_id",
+        value=F.col("cluster_size"),
+        detail=F.concat(F.lit("the same text as "), F.col("duplicate_of")),
+    )
+    marked = judged.withColumn("duplicate_of", F.when(is_copy, survivor))
+    return marked.withColumn(
+        "failures", F.when(F.col("duplicate_of").isNotNull(), F.array(copy)).otherwise(F.col("failures"))
+    )
+
+
+def _failure(
+    condition: Column,
+    stage: str,
+    rule: str | Column,
+    signal: str | None = None,
+    *,
+    detail: Column,
+    value: Column | None = None,
+    threshold: float | None = None,
+) -> Column:
+    """A struct with the fields of _FAILURE where `condition` holds, else null."""
+    fields = [
+        F.lit(stage).alias("stage"),
+        (F.lit(rule) if isinstance(rule, str) else rule).alias("rule"),
+        F.lit(LAST_STEP).alias("step"),
+        F.lit(signal).cast("string").alias("signal"),
+        (F.lit(None) if value is None else value).cast("double").alias("value"),
+        F.lit(threshold).cast("double").alias("threshold"),
+        detail.alias("detail"),
+    ]
+    return F.when(condition, F.struct(*fields))
+
+
+def _existing(checks: Sequence[Column], first_step: int) -> Column:
+    """Array of the checks that failed, each with its place in the order."""
+    numbered = [check.withField("step", F.lit(step)) for step, check in enumerate(checks, start=first_step)]
+    return F.filter(F.array(*numbered), lambda failure: failure.isNotNull())
+
+
+def _is(signal: str) -> Column:
+    value = F.col(signal).cast("string")
+    return F.concat(F.lit(f"{signal} is "), F.coalesce(value, F.lit("missing")))
+
+
+@dataclass(frozen=True)
+class CorpusParams:
+    """The recipe whose kept documents are the corpus, and the tokenizer that measures texts it has shortened."""
+
+    __pydantic_config__ = STRICT
+
+    recipe: Recipe
+    tokenizer: str = "gpt2"
+
+
+def corpus(
+    dispositions: DataFrame,
+    documents: DataFrame,
+    document_language: DataFrame,
+    document_tokens: DataFrame,
+    params: CorpusParams,
+) -> DataFrame:
+    """One row per document that the recipe keeps, with the text that a trainer reads.
+
+    Key: `dispositions` has one row per recipe and doc_id, the others one per doc_id.
+    """
+    is_kept = (F.col("recipe") == params.recipe.name) & (F.col("decision") == "kept")
+    kept = dispositions.where(is_kept).select("recipe", "doc_id")
+    texts = documents.select("doc_id", "crawl", "url", "url_host_name", "fetch_time", "title", "text")
+    languages = document_language.select("doc_id", "language", "language_score")
+    rows = kept.join(texts, "doc_id", how="inner").join(languages, "doc_id", how="left")
+    if params.recipe.remove_lines == "none":
+        rows = rows.join(document_tokens.select("doc_id", "tokens"), "doc_id", how="inner")
+    else:
+        rows = _with_lines_removed(rows, params)
+    return rows.select(*tables.CORPUS.columns)
+
+
+def _with_lines_removed(rows: DataFrame, params: CorpusParams) -> DataFrame:
+    """`rows` with `text` after the recipe's line filter and `tokens` counted anew; texts left empty stay, as empty."""
+    line_filter = LINE_FILTERS[params.recipe.remove_lines]
+
+    def remove(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        counter = tokens.counter(params.tokenizer)
+        for batch in batches:
+            texts = [line_filter(text) for text in batch.column("text").to_pylist()]
+            others = [name for name in batch.schema.names if name != "text"]
+            yield pa.RecordBatch.from_arrays(
+                [*(batch.column(name) for name in others), pa.array(texts), pa.array(counter(texts), pa.int64())],
+                names=[*others, "text", "tokens"],
+            )
+
+    columns = [field for field in rows.schema if field.name != "text"]
+    ddl = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in columns)
+    return rows.mapInArrow(remove, f"{ddl}, text string, tokens bigint")
+
+
+DISPOSITIONS = Stage(
+    dispositions,
+    inputs=(tables.CAPTURES, *SIGNAL_TABLES, tables.DUPLICATE_CLUSTERS),
+    output=tables.DISPOSITIONS,
+    params=Recipe,
+)
+CORPUS = Stage(
+    corpus,
+    inputs=(tables.DISPOSITIONS, tables.DOCUMENTS, tables.DOCUMENT_LANGUAGE, tables.DOCUMENT_TOKENS),
+    output=tables.CORPUS,
+    params=CorpusParams,
+)

@@ -1,0 +1,14 @@
+CREATE TABLE IF NOT EXISTS document_language (
+  doc_id         STRING NOT NULL COMMENT 'documents.doc_id',
+  warc_filename  STRING NOT NULL COMMENT 'warc_files.warc_filename',
+  language       STRING          COMMENT 'Most probable language, ISO 639 code as the model names it; null for text without letters',
+  language_score DOUBLE          COMMENT 'Probability of that language, 0 to 1',
+  model          STRING NOT NULL COMMENT 'Model that answered, such as lid.176.ftz'
+)
+USING DELTA
+COMMENT 'One row per document with text: the language it is written in'
+TBLPROPERTIES (
+  'etl.key' = 'doc_id',
+  'etl.slice' = 'warc_filename',
+  'delta.constraints.score_is_a_probability' = 'language_score BETWEEN 0 AND 1'
+)

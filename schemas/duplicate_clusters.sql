@@ -1,0 +1,13 @@
+CREATE TABLE IF NOT EXISTS duplicate_clusters (
+  method       STRING NOT NULL COMMENT 'exact: the same text_hash',
+  doc_id       STRING NOT NULL COMMENT 'documents.doc_id',
+  cluster_id   STRING NOT NULL COMMENT 'The smallest doc_id of the cluster',
+  cluster_size BIGINT NOT NULL COMMENT 'Documents in the cluster, at least 2'
+)
+USING DELTA
+COMMENT 'One row per document that has a duplicate. Which one is kept is decided by a recipe'
+TBLPROPERTIES (
+  'etl.key' = 'method, doc_id',
+  'etl.slice' = 'method',
+  'delta.constraints.a_cluster_has_two' = 'cluster_size >= 2'
+)

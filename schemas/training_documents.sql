@@ -1,0 +1,16 @@
+CREATE TABLE IF NOT EXISTS training_documents (
+  training_set STRING NOT NULL COMMENT 'training_sets.training_set',
+  position     BIGINT NOT NULL COMMENT 'Place in the order of training, 0 .. documents - 1',
+  source       STRING NOT NULL COMMENT 'Source of the mixture that the document was drawn for',
+  doc_id       STRING NOT NULL COMMENT 'corpus.doc_id',
+  text         STRING NOT NULL COMMENT 'corpus.text',
+  tokens       BIGINT NOT NULL COMMENT 'corpus.tokens'
+)
+USING DELTA
+COMMENT 'Training sets: documents in a fixed order'
+TBLPROPERTIES (
+  'etl.key' = 'training_set, position',
+  'etl.slice' = 'training_set',
+  'delta.dataSkippingStatsColumns' = 'training_set,position,source,doc_id,tokens',
+  'delta.constraints.position_not_negative' = 'position >= 0'
+)

@@ -1,0 +1,104 @@
+"""Contracts: the CREATE TABLE files are read as they stand, and every stage keeps to them."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import pytest
+from pyspark.sql import SparkSession
+from pyspark.sql.types import LongType, StringType, StructField, StructType
+
+from etl import resources, tables
+from etl.errors import ContractError
+from etl.stage import Stage
+from etl.stages import annotate, curate, dedup, extract, ingest, mix
+from etl.stages.curate import CorpusParams, Recipe, Rule
+from etl.stages.mix import ManifestParams, Mixture, Source, TrainingSetParams
+
+STAGES = [
+    value
+    for module in (ingest, extract, annotate, dedup, curate, mix)
+    for value in vars(module).values()
+    if isinstance(value, Stage)
+]
+RULES = (
+    Rule("language", "language", one_of=("en",)),
+    Rule("words", "words", min=50, languages=("en",)),
+    Rule("length", "text_length", max=1e6),
+    Rule("host", "url_host_name", none_of=("bad.example",)),
+)
+RECIPE = Recipe("strict", "every kind of rule", "these tests", RULES, remove_lines="c4")
+PARAMS: dict[type[Any], Any] = {
+    Recipe: RECIPE,
+    CorpusParams: CorpusParams(RECIPE),
+    TrainingSetParams: TrainingSetParams("set", "strict", Mixture("all", (Source("web"),), tokens=100)),
+    ManifestParams: ManifestParams("set", "{}", "", "", "gpt2"),
+}
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_output_matches_contract(stage: Stage, spark: SparkSession) -> None:
+    """Empty inputs are enough: Spark types the plan without running it."""
+    inputs = [spark.createDataFrame([], table.schema) for table in stage.inputs]
+    params = PARAMS.get(stage.params) or stage.params()
+    stage.output.check(stage.transform(*inputs, params).schema)
+
+
+@pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
+def test_a_stage_is_named_for_its_rows(stage: Stage) -> None:
+    """`stage_files` and the messages name one thing: the table and the stage that makes it."""
+    assert stage.name == stage.output.name
+
+
+def test_every_contract_is_known() -> None:
+    files = {path.stem for path in resources.folder("schemas").glob("*.sql")}
+    assert files == {table.name for table in tables.ALL}
+
+
+@pytest.mark.parametrize("table", tables.ALL, ids=lambda table: table.name)
+def test_python_and_spark_read_the_same_columns(table: tables.Table, spark: SparkSession) -> None:
+    assert table.schema.fieldNames() == list(table.columns)
+    assert all(field.metadata.get("comment") for field in table.schema), "every column says what it holds"
+
+
+@pytest.mark.parametrize("table", tables.ALL, ids=lambda table: table.name)
+def test_statement_runs_as_it_stands(table: tables.Table, spark: SparkSession) -> None:
+    spark.sql("CREATE SCHEMA IF NOT EXISTS as_it_stands")
+    spark.sql(table.ddl.replace(f"EXISTS {table.name} (", f"EXISTS as_it_stands.{table.name} ("))
+    assert spark.table(f"as_it_stands.{table.name}").columns == list(table.columns)
+
+
+def test_check_names_every_difference(spark: SparkSession) -> None:
+    found = StructType(
+        [StructField("method", LongType()), StructField("doc_id", StringType()), StructField("lang", StringType())]
+    )
+    with pytest.raises(ContractError) as error:
+        tables.DUPLICATE_CLUSTERS.check(found)
+    assert str(error.value) == (
+        "duplicate_clusters: 'method' is bigint, the contract says string; 'cluster_id' is missing; "
+        "'cluster_size' is missing; 'lang' is not in the contract"
+    )
+
+
+def test_a_statement_of_another_form_is_refused() -> None:
+    with pytest.raises(ContractError, match=r"x\.sql: wanted CREATE TABLE IF NOT EXISTS"):
+        tables.parse("CREATE TABLE x (a INT) USING DELTA", origin="x.sql")
+
+
+def test_a_key_that_is_no_column_is_refused() -> None:
+    ddl = tables.STAGE_FILES.ddl.replace("'etl.key' = 'stage, ", "'etl.key' = 'step, ")
+    with pytest.raises(ContractError, match=r"x\.sql: etl.key and etl.slice must name columns, found \['step'\]"):
+        tables.parse(ddl, origin="x.sql")
+
+
+def test_fingerprint_changes_with_what_decides_the_rows() -> None:
+    stage, params = annotate.DOCUMENT_TOKENS, annotate.TokenParams()
+    first = stage.fingerprint(params, "inputs")
+    assert stage.fingerprint(annotate.TokenParams(), "inputs") == first
+    others = {
+        stage.fingerprint(annotate.TokenParams("bytes"), "inputs"),
+        stage.fingerprint(params, "other inputs"),
+        dataclasses.replace(stage, version=2).fingerprint(params, "inputs"),
+    }
+    assert len(others | {first}) == 4
