@@ -43,7 +43,7 @@ def test_a_file_of_another_form_is_explained(tmp_path: Path, text: str, problem:
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="no.yaml: no such file"):
+    with pytest.raises(ConfigError, match=r"no\.yaml: no such file"):
         config.load(tmp_path / "no.yaml", PipelineConfig)
 
 
@@ -95,5 +95,5 @@ def test_a_wrong_rule_is_explained(tmp_path: Path, rule: str, problem: str) -> N
 def test_shares_must_add_up(tmp_path: Path) -> None:
     path = tmp_path / "mixture.yaml"
     path.write_text("name: x\ntokens: 10\nsources: [{name: a, share: 0.5}, {name: b, share: 0.4}]\n")
-    with pytest.raises(ConfigError, match="shares add up to 0.9, wanted 1"):
+    with pytest.raises(ConfigError, match=r"shares add up to 0\.9, wanted 1"):
         config.load(path, Mixture)

@@ -17,6 +17,7 @@ from etl.kernels import sandbox
 META_PRESCAN_BYTES = 4096
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,256}?charset\s*=\s*["']?\s*([\w.:-]{1,40})""", re.IGNORECASE)
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+_CODE_PAGE = re.compile(r"^cp125")
 _WHITE_SPACE = re.compile(r"\s+")
 # What no text table can hold: NUL ends strings in some readers, lone surrogates have no UTF-8.
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
@@ -48,11 +49,17 @@ def decode(payload: bytes, declared: str | None = None) -> tuple[str, str]:
         if encoding is None:
             continue
         try:
-            return payload.decode(encoding), encoding.lower()
+            return payload.decode(encoding), _whatwg_name(encoding)
         except (UnicodeDecodeError, LookupError):
             continue
     charset = detect_encoding(payload, html5_compatible=True) or "utf-8"
-    return bytes_to_str(payload, charset, errors="replace"), charset.lower()
+    return bytes_to_str(payload, charset, errors="replace"), _whatwg_name(charset)
+
+
+def _whatwg_name(codec: str) -> str:
+    """Name in the WHATWG Encoding Standard of one of Python's codecs, such as windows-1252 for cp1252."""
+    name = _CODE_PAGE.sub("windows-125", codec.lower())
+    return name if name == "shift_jis" else name.replace("iso8859", "iso-8859").replace("_", "-")
 
 
 def extract(payload: bytes, *, url: str | None, mime: str, declared_charset: str | None, engine: str) -> Page:

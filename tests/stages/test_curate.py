@@ -1,0 +1,198 @@
+"""A recipe decides about every record, once, and says why."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+import pytest
+from pyspark.sql import Row, SparkSession
+
+from etl import tables
+from etl.stages.curate import CorpusParams, Recipe, Rule, corpus, dispositions
+from etl.tables import Table
+
+RECIPE = Recipe(
+    name="short",
+    description="English of at least three words",
+    source="these tests",
+    rules=(
+        Rule("language", "language", one_of=("en",)),
+        Rule("language_score", "language_score", min=0.65),
+        Rule("min_words", "words", min=3),
+        Rule("stop_words", "stop_words", min=2, languages=("en",)),
+    ),
+)
+
+
+def rows(spark: SparkSession, table: Table, *given: dict[str, Any]) -> Any:
+    """Rows of a table from the columns that matter; the others are null, or empty where the contract forbids null."""
+    filled = []
+    for values in given:
+        row = {field.name: _filler(field) for field in table.schema} | values
+        filled.append(Row(**row))
+    return spark.createDataFrame(filled, table.schema)
+
+
+def _filler(field: Any) -> Any:
+    if field.nullable:
+        return None
+    return {"string": "", "bigint": 0, "double": 0.0, "boolean": False}[field.dataType.simpleString()]
+
+
+def page(doc_id: str, offset: int, **values: Any) -> dict[str, Any]:
+    row = {
+        "doc_id": doc_id,
+        "crawl": "c",
+        "url": f"https://a.example/{doc_id}",
+        "url_host_name": "a.example",
+        "fetch_time": datetime(2024, 1, offset % 27 + 1),
+        "fetch_status": 200,
+        "content_mime_detected": "text/html",
+        "warc_filename": "w",
+        "warc_record_offset": offset,
+        "warc_record_type": "response",
+        "payload_length": 10,
+    }
+    return row | values
+
+
+def annotated(doc_id: str, text: str, **values: Any) -> tuple[dict[str, Any], ...]:
+    """The rows of documents, language, tokens and quality for one text."""
+    keys = {"doc_id": doc_id, "warc_filename": "w"}
+    return (
+        {**keys, "text": text, "text_hash": text, "text_length": len(text), "extractor": "e"},
+        {**keys, "language": values.get("language", "en"), "language_score": values.get("score", 0.9), "model": "m"},
+        {**keys, "tokenizer": "gpt2", "tokens": len(text.split())},
+        {**keys, "words": len(text.split()), "stop_words": values.get("stop_words", 2)},
+    )
+
+
+@pytest.fixture(scope="module")
+def decided(spark: SparkSession) -> dict[str, Row]:
+    captures = [
+        page("kept", 1),
+        page("first", 2),
+        page("copy", 3),
+        page("short", 4),
+        page("french", 5),
+        page("request", 6, warc_record_type="request", payload_length=None),
+        page("missing", 7, fetch_status=404),
+        page("image", 8, content_mime_detected="image/png"),
+        page("broken", 9, warc_record_type="unreadable", ingest_error="truncated: the file ends here"),
+        page("blank", 10),
+        page("waiting", 11),
+        page("empty", 12, payload_length=0),
+        page("unscored", 13),
+        page("nomime", 14, content_mime_detected=None),
+    ]
+    texts = [
+        annotated("kept", "the way of water"),
+        annotated("first", "the same old song"),
+        annotated("copy", "the same old song"),
+        annotated("short", "of the", stop_words=1),
+        annotated("french", "eau", language="fr", score=0.5),
+    ]
+    documents, languages, tokens, quality = zip(*texts, strict=True)
+    blank = {
+        "doc_id": "blank",
+        "warc_filename": "w",
+        "extractor": "e",
+        "extract_error": "timeout: no result after 10 s",
+    }
+    unscored = {"doc_id": "unscored", "warc_filename": "w", "extractor": "e", "text": "x", "text_hash": "x"}
+    pair = {"method": "exact", "cluster_id": "copy", "cluster_size": 2}
+    result = dispositions(
+        rows(spark, tables.CAPTURES, *captures),
+        rows(spark, tables.DOCUMENTS, *documents, blank, unscored),
+        rows(spark, tables.DOCUMENT_LANGUAGE, *languages),
+        rows(spark, tables.DOCUMENT_TOKENS, *tokens),
+        rows(spark, tables.DOCUMENT_QUALITY, *quality),
+        rows(spark, tables.DUPLICATE_CLUSTERS, {**pair, "doc_id": "first"}, {**pair, "doc_id": "copy"}),
+        RECIPE,
+    ).collect()
+    assert len(result) == len(captures)
+    return {row["doc_id"]: row for row in result}
+
+
+@pytest.mark.parametrize(
+    ("doc_id", "stage", "rule", "detail"),
+    [
+        ("copy", "duplicate_clusters", "exact_duplicate", "the same text as first"),
+        ("short", "document_quality", "min_words", "words is 2, wanted at least 3"),
+        ("french", "document_language", "language", "language is fr, wanted one of en"),
+        ("request", "captures", "record_type", "warc_record_type is request"),
+        ("missing", "captures", "fetch_status", "fetch_status is 404"),
+        ("image", "captures", "mime_type", "content_mime_detected is image/png"),
+        ("nomime", "captures", "mime_type", "content_mime_detected is missing"),
+        ("broken", "captures", "unreadable", "ingest_error is truncated: the file ends here"),
+        ("blank", "documents", "extract_timeout", "timeout: no result after 10 s"),
+        ("waiting", "documents", "not_extracted", "not extracted yet"),
+        ("empty", "captures", "empty_payload", "payload_length is 0"),
+        ("unscored", "document_language", "not_annotated", "not annotated yet"),
+    ],
+)
+def test_a_drop_says_why(decided: dict[str, Row], doc_id: str, stage: str, rule: str, detail: str) -> None:
+    row = decided[doc_id]
+    assert (row["decision"], row["stage"], row["rule"], row["detail"]) == ("dropped", stage, rule, detail)
+
+
+def test_what_passes_every_rule_is_kept(decided: dict[str, Row]) -> None:
+    assert {doc_id for doc_id, row in decided.items() if row["decision"] == "kept"} == {"kept", "first"}
+    assert (decided["kept"]["rule"], decided["kept"]["failed_rules"]) == (None, [])
+
+
+def test_value_and_threshold_are_numbers(decided: dict[str, Row]) -> None:
+    assert (decided["short"]["value"], decided["short"]["threshold"]) == (2.0, 3.0)
+    assert (decided["missing"]["value"], decided["missing"]["threshold"]) == (404.0, None)
+
+
+def test_all_failed_rules_are_listed(decided: dict[str, Row]) -> None:
+    assert decided["short"]["failed_rules"] == ["min_words", "stop_words"]
+    assert decided["french"]["failed_rules"] == ["language", "language_score", "min_words"], (
+        "stop words count in English"
+    )
+    assert decided["missing"]["failed_rules"] == ["fetch_status"], "a page that was not fetched is not measured"
+
+
+def test_the_copy_names_the_survivor(decided: dict[str, Row]) -> None:
+    assert decided["copy"]["duplicate_of"] == "first"
+    assert decided["first"]["duplicate_of"] is None
+
+
+def test_a_copy_that_fails_a_rule_is_no_survivor(spark: SparkSession) -> None:
+    """The first fetched has the wrong language by its score; the other copy must not go down with it."""
+    captures = [page("early", 1), page("late", 2)]
+    texts = [annotated("early", "one two three", score=0.1), annotated("late", "one two three")]
+    documents, languages, tokens, quality = zip(*texts, strict=True)
+    pair = {"method": "exact", "cluster_id": "early", "cluster_size": 2}
+    result = dispositions(
+        rows(spark, tables.CAPTURES, *captures),
+        rows(spark, tables.DOCUMENTS, *documents),
+        rows(spark, tables.DOCUMENT_LANGUAGE, *languages),
+        rows(spark, tables.DOCUMENT_TOKENS, *tokens),
+        rows(spark, tables.DOCUMENT_QUALITY, *quality),
+        rows(spark, tables.DUPLICATE_CLUSTERS, {**pair, "doc_id": "early"}, {**pair, "doc_id": "late"}),
+        RECIPE,
+    )
+    decisions = {row["doc_id"]: (row["decision"], row["rule"]) for row in result.collect()}
+    assert decisions == {"early": ("dropped", "language_score"), "late": ("kept", None)}
+
+
+def test_corpus_holds_the_kept_texts_without_removed_lines(spark: SparkSession) -> None:
+    text = "This line is a whole sentence.\nMenu\nAnd this one is a sentence too."
+    recipe = Recipe("clean", "c4 lines", "these tests", (), remove_lines="c4")
+    kept = {"recipe": "clean", "doc_id": "a", "decision": "kept"}
+    dropped = {"recipe": "clean", "doc_id": "b", "decision": "dropped", "rule": "x"}
+    elsewhere = {"recipe": "other", "doc_id": "b", "decision": "kept"}
+    texts = [annotated("a", text), annotated("b", text)]
+    documents, languages, tokens, _quality = zip(*texts, strict=True)
+    found = corpus(
+        rows(spark, tables.DISPOSITIONS, kept, dropped, elsewhere),
+        rows(spark, tables.DOCUMENTS, *documents),
+        rows(spark, tables.DOCUMENT_LANGUAGE, *languages),
+        rows(spark, tables.DOCUMENT_TOKENS, *tokens),
+        CorpusParams(recipe, tokenizer="bytes"),
+    ).collect()
+    kept_text = "This line is a whole sentence.\nAnd this one is a sentence too."
+    assert [(row["doc_id"], row["text"], row["tokens"]) for row in found] == [("a", kept_text, len(kept_text))]
