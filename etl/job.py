@@ -53,6 +53,14 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
         help="archives: files, globs, folders, addresses, @list or crawl=CC-MAIN-YYYY-WW",
     )
     data.add_argument("--crawl", help="name of the crawl that other input belongs to")
+    data.add_argument(
+        "--records", metavar="FILE", help="chosen records: CSV, JSON lines or Parquet with name, offset, length"
+    )
+    data.add_argument(
+        "--index", metavar="PLACE", help="chosen records: the Common Crawl columnar index, a Parquet folder"
+    )
+    data.add_argument("--where", metavar="SQL", help="with --index: which records")
+    data.add_argument("--base", metavar="PLACE", help="with --records or --index: where the archives are")
     data.add_argument("--recipe", help="file of conf/recipes, or a path")
     data.add_argument("--mixture", help="file of conf/mixtures, or a path")
     data.add_argument("--training-set", help="name of the training set")
@@ -92,6 +100,9 @@ def settings(options: argparse.Namespace) -> PipelineConfig:
         "training_set": options.training_set,
         "input": options.input or None,
     }
+    chosen = {"file": options.records, "index": options.index, "where": options.where, "base": options.base}
+    chosen = {key: value for key, value in chosen.items() if value is not None}
+    named["records"] = {**data.get("records", {}), **chosen} if chosen else None
     data |= {key: value for key, value in named.items() if value is not None}
     return config.build(data, PipelineConfig, origin=str(options.config or "options"))
 

@@ -41,7 +41,10 @@ class RecordsFrom:
 
 @dataclass(frozen=True)
 class PipelineConfig:
-    """Everything that decides what a run makes. `recipe` and `mixture` name files of ``conf/`` or are paths."""
+    """Everything that decides what a run makes. `recipe` and `mixture` name files of ``conf/`` or are paths.
+
+    `truth` is a file of the embedded sample that says what is right, for the report to score the run against.
+    """
 
     __pydantic_config__ = STRICT
 
@@ -54,6 +57,7 @@ class PipelineConfig:
     recipe: str = "fineweb"
     mixture: str = "web"
     training_set: str = "pretrain"
+    truth: str | None = None
 
 
 @dataclass(frozen=True)
@@ -122,6 +126,24 @@ def build_training_set(runner: Runner, plan: Plan) -> None:
     part = {"training_set": name}
     runner.whole(TRAINING_DOCUMENTS, TrainingSetParams(name, plan.recipe.name, plan.mixture), part)
     runner.whole(TRAINING_SETS, manifest(runner.lake, plan), part)
+
+
+def tell(runner: Runner, plan: Plan) -> None:
+    """The funnel in the terminal, and the report beside the tables."""
+    from etl import funnel, report
+
+    lake = runner.lake
+    path = Path(lake.warehouse or ".") / report.FILE_NAME
+    truth = None if plan.config.truth is None else Path(plan.config.truth)
+    funnel.show(lake, plan.recipe.name, runner.reporter.console)
+    report.write(
+        lake,
+        path,
+        recipe=plan.recipe.name,
+        training_set=plan.config.training_set,
+        truth=truth,
+        runs=runner.reporter.runs,
+    )
 
 
 STEPS = (ingest, extract, annotate, curate, build_training_set)

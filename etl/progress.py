@@ -44,7 +44,7 @@ class Reporter:
     def __init__(self, spark: SparkSession, console: Console) -> None:
         self.runs: list[StageRun] = []
         self._spark = spark
-        self._console = console
+        self.console = console
 
     @contextmanager
     def stage(self, name: str, batches: int = 1) -> Iterator[StageRun]:
@@ -57,10 +57,10 @@ class Reporter:
         run.seconds = time.perf_counter() - run.started
         self.runs.append(run)
         if run.skipped:
-            self._console.print(f"  {name:<22} [dim]up to date[/dim]", highlight=False)
+            self.console.print(f"  {name:<22} [dim]up to date[/dim]", highlight=False)
         else:
             what = f"{run.rows:>11,} rows {run.seconds:>8.1f} s {run.rows_per_second:>10,.0f} rows/s"
-            self._console.print(f"  {name:<22} {what}", highlight=False)
+            self.console.print(f"  {name:<22} {what}", highlight=False)
 
     @contextmanager
     def batch(self, run: StageRun) -> Iterator[None]:
@@ -100,9 +100,9 @@ class Reporter:
             TimeElapsedColumn(),
             TextColumn("[dim]left"),
             TimeRemainingColumn(),
-            console=self._console,
+            console=self.console,
             transient=True,
-            disable=not self._console.is_terminal,
+            disable=not self.console.is_terminal,
         )
 
 

@@ -107,8 +107,7 @@ def _local(config: SessionConfig, log: Path | None) -> SparkSession:
     os.environ.setdefault("SPARK_LOCAL_IP", "127.0.0.1")
     # Four attempts, as on a cluster: one attempt, the default of local mode, could not repeat a killed worker's task.
     builder = SparkSession.builder.appName("goldenlake").master(f"local[{config.cores or '*'},4]")
-    settings = {**SETTINGS, **SETTINGS_LOCAL, "spark.driver.memory": config.driver_memory, **_jars(config)}
-    for name, value in {**settings, **dict(config.options)}.items():
+    for name, value in local_settings(config).items():
         builder = builder.config(name, value)
     try:
         with _errors_to(log):
@@ -117,6 +116,16 @@ def _local(config: SessionConfig, log: Path | None) -> SparkSession:
         tail = log.read_text(encoding="utf-8", errors="replace").splitlines()[-12:] if log and log.exists() else []
         hint = "is Java 17 or 21 installed, and can the Maven repository be reached? Offline, name a directory of jars"
         raise SessionError(f"Spark did not start: {hint} in {JARS_VARIABLE}\n" + "\n".join(tail)) from error
+
+
+def local_settings(config: SessionConfig) -> dict[str, str]:
+    """Every Spark option of a local session.
+
+    Raises:
+        SessionError: the directory of jars has no Delta.
+    """
+    settings = {**SETTINGS, **SETTINGS_LOCAL, "spark.driver.memory": config.driver_memory, **_jars(config)}
+    return {**settings, **dict(config.options)}
 
 
 def _jars(config: SessionConfig) -> dict[str, str]:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import cast
 
+from pyspark.sql import SparkSession
 from pyspark.sql.types import StructType
 
 from etl import resources
@@ -35,8 +35,8 @@ class Table:
 
     @cached_property
     def schema(self) -> StructType:
-        """Columns, types and comments as Spark parses them. Needs a session, which Spark asks for."""
-        return cast(StructType, StructType.fromDDL(self.columns_ddl))
+        """Columns, types and comments as the active session parses them (StructType.fromDDL is Spark 4 only)."""
+        return SparkSession.active().createDataFrame([], self.columns_ddl).schema
 
     def check(self, found: StructType) -> None:
         """Compare names and types with the contract; order and nullability are set at the write.

@@ -11,7 +11,7 @@ from etl import job, pipeline
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    job.run(__doc__, pipeline.STEPS, argv)
+    job.run(__doc__, [*pipeline.STEPS, pipeline.tell], argv)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,61 @@
+"""``goldenlake demo``: make a crawl of our own, run the whole line on it, and say what to look at."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from pyspark.sql import functions as F
+
+from etl import job, pipeline, report, sample, tables
+from etl.pipeline import PipelineConfig
+from etl.runner import Runner
+
+DEFAULT_PAGES = 600
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    options = _options(argv)
+    with job.reported_errors():
+        place, name = Path(options.warehouse), f"sample-{options.pages}-{options.seed}"
+        with job.writer(options) as runner:
+            crawl = sample.write_sample(place / f"_{name}", pages=options.pages, seed=options.seed)
+            plan = pipeline.plan(
+                PipelineConfig(
+                    input=tuple(str(path) for path in crawl.files),
+                    crawl=name,
+                    truth=str(crawl.truth),
+                )
+            )
+            for step in (*pipeline.STEPS, pipeline.tell):
+                step(runner, plan)
+            page = _a_dropped_page(runner, plan.recipe.name)
+    sys.stdout.write(_NEXT.format(report=place / report.FILE_NAME, place=place, page=page))
+
+
+def _a_dropped_page(runner: Runner, recipe: str) -> str:
+    """A page that a rule of the recipe dropped, for the user to ask about; always the same one."""
+    is_ruled_out = (F.col("recipe") == recipe) & F.col("stage").isin("document_quality", "document_language")
+    rows = runner.lake.read(tables.DISPOSITIONS).where(is_ruled_out).orderBy("doc_id").select("url").head(1)
+    return str(rows[0]["url"]) if rows else "URL"
+
+
+_NEXT = """
+This was a sample: a crawl that goldenlake made itself from texts on this machine. Next:
+
+  open {report}
+  ./run goldenlake explain --warehouse {place} {page}
+  ./run goldenlake sql --warehouse {place} "SELECT * FROM funnel"
+  ./run goldenlake run --warehouse my-lake --input my-crawl/*.warc.gz
+"""
+
+
+def _options(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="goldenlake demo", description=__doc__)
+    parser.add_argument("--pages", type=int, default=DEFAULT_PAGES, help=f"pages of the sample ({DEFAULT_PAGES})")
+    parser.add_argument("--seed", type=int, default=1, help="seed of the sample (1)")
+    job.add_lake_options(parser)
+    parser.set_defaults(warehouse="demo-lake")
+    return parser.parse_args(argv)

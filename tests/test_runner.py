@@ -1,0 +1,180 @@
+"""The runner: what is up to date is left alone, what is killed is made again, and the books balance."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
+
+from etl import lake as lakes
+from etl import ledger, pipeline, tables
+from etl.errors import ContractError, InputError, LedgerError, WarehouseError
+from etl.lake import Lake
+from etl.pipeline import PipelineConfig, Plan
+from etl.runner import Runner
+from etl.sample import Sample
+from etl.stage import NoParams, Stage
+from etl.stages.annotate import DOCUMENT_TOKENS, TokenParams
+from tests.conftest import runner_on
+
+TABLES = [table for table in tables.ALL if table is not tables.STAGE_FILES]
+
+
+def versions(lake: Lake) -> dict[str, int]:
+    return {table.name: lake.version(table) for table in tables.ALL}
+
+
+def contents(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
+    """All rows of all tables, in an order of their own, for comparing lakes."""
+    return {
+        table.name: sorted(tuple(map(str, row)) for row in lake.read(table).collect())
+        for table in (*TABLES, tables.STAGE_FILES)
+    }
+
+
+@pytest.fixture(scope="module")
+def plan(crawl: Sample) -> Plan:
+    return pipeline.plan(PipelineConfig(input=tuple(str(path) for path in crawl.files), crawl="sample"))
+
+
+@pytest.fixture
+def runner(spark: SparkSession, lake: Lake) -> Runner:
+    assert lake.warehouse is not None
+    return runner_on(spark, Path(lake.warehouse), lake.namespace)
+
+
+def test_a_second_run_commits_nothing(runner: Runner, plan: Plan) -> None:
+    before = versions(runner.lake)
+    for step in pipeline.STEPS:
+        step(runner, plan)
+    assert versions(runner.lake) == before
+    assert all(run.skipped for run in runner.reporter.runs)
+
+
+def test_the_ledger_balances_and_agrees_with_the_sample(lake: Lake, crawl: Sample) -> None:
+    records = json.loads(crawl.summary.read_text())
+    rows = lake.read(tables.DISPOSITIONS).groupBy("warc_filename").count().collect()
+    counted = {row["warc_filename"].removeprefix("sample/"): row["count"] for row in rows}
+    assert counted == {name: entry["records"] for name, entry in _files(records).items()}
+    assert ledger.check(lake, "fineweb") == sum(counted.values())
+
+
+def _files(summary: Any) -> dict[str, Any]:
+    files: dict[str, Any] = summary["files"]
+    return files
+
+
+def test_every_commit_says_what_made_it(lake: Lake) -> None:
+    for table in tables.ALL:
+        made = [json.loads(commit.metadata) for commit in lake.commits(table) if commit.operation == "WRITE"]
+        assert made
+        for metadata in made:
+            assert metadata["package"].startswith("goldenlake ")
+            assert "stage" in metadata
+    last = lake.last_metadata(tables.DISPOSITIONS, {"recipe": ["fineweb"]})
+    assert last is not None
+    assert set(last["inputs"]) == {
+        "captures",
+        "documents",
+        "document_language",
+        "document_tokens",
+        "document_quality",
+        "duplicate_clusters",
+    }
+    assert last["params"]["name"] == "fineweb"
+
+
+def test_other_rules_touch_no_annotation(spark: SparkSession, lake: Lake, plan: Plan, tmp_path: Path) -> None:
+    """A threshold is tried by one cheap stage; the other recipe stands beside the first, whose rows stay."""
+    recipe = tmp_path / "longer.yaml"
+    recipe.write_text("name: longer\ndescription: d\nsource: s\nrules: [{name: min_words, signal: words, min: 200}]\n")
+    before = versions(lake)
+    kept = lake.read(tables.CORPUS).where("recipe = 'fineweb'").count()
+    other = pipeline.plan(PipelineConfig(recipe=str(recipe), training_set="longer"))
+    runner = runner_on(spark, Path(str(lake.warehouse)), lake.namespace)
+    pipeline.curate(runner, other)
+    pipeline.build_training_set(runner, other)
+    changed = {name for name, version in versions(lake).items() if version != before[name]}
+    assert changed == {"dispositions", "corpus", "training_documents", "training_sets"}
+    assert lake.read(tables.CORPUS).where("recipe = 'fineweb'").count() == kept
+    dropped = lake.read(tables.DISPOSITIONS).where("recipe = 'longer' AND rule = 'min_words'")
+    assert dropped.where("value >= 200 OR threshold != 200").count() == 0
+    assert dropped.count() > 0
+
+
+def test_rows_without_their_mark_are_made_again(spark: SparkSession, lake: Lake, tmp_path: Path, plan: Plan) -> None:
+    """What a kill between the commit of the rows and the commit of the mark leaves."""
+    runner = runner_on(spark, Path(str(lake.warehouse)), lake.namespace)
+    before = contents(lake)
+    spark.sql(f"DELETE FROM {lake.name(tables.STAGE_FILES)} WHERE stage = 'document_tokens'")
+    runner.by_file(DOCUMENT_TOKENS, TokenParams())
+    assert not runner.reporter.runs[-1].skipped
+    assert contents(lake) == before
+
+
+def test_a_result_that_breaks_its_contract_is_not_written(spark: SparkSession, lake: Lake) -> None:
+    def document_tokens(documents: DataFrame, _params: NoParams) -> DataFrame:
+        return documents.select("doc_id", "warc_filename", F.lit("x").alias("tokenizer"), F.lit("1").alias("tokens"))
+
+    before = lake.version(tables.DOCUMENT_TOKENS)
+    runner = runner_on(spark, Path(str(lake.warehouse)), lake.namespace)
+    broken = Stage(document_tokens, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_TOKENS, version=9)
+    with pytest.raises(ContractError, match="document_tokens: 'tokens' is string, the contract says bigint"):
+        runner.by_file(broken, NoParams())
+    assert lake.version(tables.DOCUMENT_TOKENS) == before
+
+
+def test_a_ledger_that_does_not_balance_is_an_error(spark: SparkSession, crawl: Sample, tmp_path: Path) -> None:
+    runner = runner_on(spark, tmp_path / "lake", "unbalanced")
+    plan = pipeline.plan(PipelineConfig(input=(str(crawl.files[0]),), crawl="sample"))
+    pipeline.ingest(runner, plan)
+    pipeline.curate(runner, plan)
+    spark.sql(
+        f"DELETE FROM {runner.lake.name(tables.DISPOSITIONS)} WHERE rule = 'record_type' AND detail LIKE '%request'"
+    )
+    with pytest.raises(LedgerError, match=r"sample/sample-00000\.warc\.gz: \d+ read, \d+ accounted for"):
+        ledger.check(runner.lake, "fineweb")
+
+
+def test_two_archives_of_one_name_are_refused(spark: SparkSession, crawl: Sample, tmp_path: Path) -> None:
+    runner = runner_on(spark, tmp_path / "lake", "clash")
+    pipeline.ingest(runner, pipeline.plan(PipelineConfig(input=(str(crawl.files[0]),), crawl="c")))
+    other = tmp_path / crawl.files[0].name
+    other.write_bytes(crawl.files[1].read_bytes())
+    with pytest.raises(InputError, match="are both called c/sample-00000"):
+        pipeline.ingest(runner, pipeline.plan(PipelineConfig(input=(str(other),), crawl="c")))
+
+
+def test_a_changed_archive_is_read_again_and_leaves_nothing_stale(
+    spark: SparkSession, crawl: Sample, tmp_path: Path
+) -> None:
+    archive = tmp_path / "in" / "a.warc.gz"
+    archive.parent.mkdir()
+    archive.write_bytes(crawl.files[0].read_bytes())
+    runner = runner_on(spark, tmp_path / "lake", "changing")
+    plan = pipeline.plan(PipelineConfig(input=(str(archive),)))
+    pipeline.ingest(runner, plan)
+    archive.write_bytes(crawl.files[1].read_bytes())
+    pipeline.ingest(runner, pipeline.plan(PipelineConfig(input=(str(archive),))))
+    fresh = runner_on(spark, tmp_path / "fresh", "fresh")
+    pipeline.ingest(fresh, pipeline.plan(PipelineConfig(input=(str(archive),))))
+    assert contents(runner.lake) == contents(fresh.lake)
+
+
+def test_a_warehouse_has_one_writer(tmp_path: Path) -> None:
+    with lakes.writing(str(tmp_path / "lake")):
+        second = lakes.writing(str(tmp_path / "lake"))
+        with pytest.raises(WarehouseError, match=r"another run \(process \d+\) is writing it"):
+            second.__enter__()
+    with lakes.writing(str(tmp_path / "lake")):
+        pass
+
+
+def test_a_lake_of_other_columns_is_refused(spark: SparkSession, tmp_path: Path) -> None:
+    spark.range(3).write.format("delta").save(str(tmp_path / "corpus"))
+    with pytest.raises(ContractError, match=r"made by another version of goldenlake.*'id' is not in the contract"):
+        Lake(spark, str(tmp_path), "strange").open()
