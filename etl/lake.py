@@ -15,7 +15,7 @@ from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
 
-from etl import tables
+from etl import tables, views
 from etl.errors import ContractError, WarehouseError
 from etl.tables import Table
 
@@ -53,7 +53,7 @@ class Lake:
         return f"{self.namespace}.{table.name}"
 
     def open(self) -> Lake:
-        """Create the tables that are missing and compare those that are there with their contracts.
+        """Create the tables that are missing, compare those that are there with their contracts, and make the views.
 
         Raises:
             ContractError: a table has other columns; the message names all differences of all tables.
@@ -65,6 +65,7 @@ class Lake:
         if problems:
             place = self.warehouse or self.namespace
             raise ContractError(f"{place} was made by another version of goldenlake. " + "; ".join(problems))
+        views.create(self.spark, self.namespace)
         return self
 
     def _open_table(self, table: Table) -> str | None:

@@ -12,10 +12,11 @@ the same slice again and replaces it, so the tables end as one clean run leaves 
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 
 import etl
@@ -23,7 +24,6 @@ from etl import tables
 from etl.lake import Lake
 from etl.progress import Reporter
 from etl.stage import Stage, digest
-from etl.tables import Table
 
 logger = logging.getLogger(__name__)
 
@@ -45,10 +45,21 @@ class Runner:
         Raises:
             ContractError: the result does not match ``stage.output``. The batch was not written.
         """
-        wanted = self._wanted(stage, params)
-        have = self.states(stage.output, marker=True)
-        pending = sorted(name for name, fingerprint in wanted.items() if have.get(name) != fingerprint)
-        batches = list(self._batches(pending))
+        archives = self._archives()
+        marks = self._marks({table.name for table in (*stage.inputs, stage.output)})
+        # What stands for the rows of an archive in an input: the mark of the stage that made them, or for
+        # `warc_files`, which is known before any stage, the size and selection of the archive.
+        known = {name: digest([row["bytes"], row["selection"]])[:32] for name, row in archives.items()}
+        states = [
+            known if table is tables.WARC_FILES else marks[table.name]
+            for table in stage.inputs
+            if table is not stage.output
+        ]
+        archived = set(known).intersection(*states)
+        wanted = {name: stage.fingerprint(params, *[state[name] for state in states]) for name in archived}
+        have = marks[stage.output.name]
+        pending = sorted(name for name in archived if have.get(name) != wanted[name])
+        batches = list(self._batches(pending, archives))
         with self.reporter.stage(stage.name, len(batches)) as run:
             run.skipped = not batches
             for names in batches:
@@ -78,38 +89,31 @@ class Runner:
                 metadata = {**self._metadata(stage, params, values), "inputs": versions, "fingerprint": fingerprint}
                 self.lake.replace(stage.output, rows, values, metadata)
 
-    def states(self, table: Table, *, marker: bool = False) -> dict[str, str]:
-        """For each archive, what stands for its rows in `table`: the fingerprint that made them.
+    def _archives(self) -> dict[str, Row]:
+        rows = self.lake.read(tables.WARC_FILES).select("warc_filename", "bytes", "selection").collect()
+        return {row["warc_filename"]: row for row in rows}
 
-        The rows of `warc_files` are known before any stage: their state is the archive's size and selection.
-        """
-        if table is tables.WARC_FILES and not marker:
-            files = self.lake.read(table).select("warc_filename", "bytes", "selection").collect()
-            return {row["warc_filename"]: digest([row["bytes"], row["selection"]])[:32] for row in files}
-        rows = self.lake.read(tables.STAGE_FILES).where(F.col("stage") == table.name)
-        return {row["warc_filename"]: row["fingerprint"] for row in rows.collect()}
+    def _marks(self, names: Collection[str]) -> dict[str, dict[str, str]]:
+        """For each table of `names`, the fingerprint of its rows by archive."""
+        marks: dict[str, dict[str, str]] = {name: {} for name in names}
+        for row in self.lake.read(tables.STAGE_FILES).where(F.col("stage").isin(*names)).collect():
+            marks[row["stage"]][row["warc_filename"]] = row["fingerprint"]
+        return marks
 
-    def _wanted(self, stage: Stage, params: Any) -> dict[str, str]:
-        states = [self.states(table) for table in stage.inputs if table is not stage.output]
-        names = set(states[0]).intersection(*states[1:])
-        return {name: stage.fingerprint(params, *[state[name] for state in states]) for name in names}
-
-    def _batches(self, names: Sequence[str]) -> Iterator[list[str]]:
-        if not names:
-            return
-        files = self.lake.read(tables.WARC_FILES).select("warc_filename", "bytes").collect()
-        sizes = {row["warc_filename"]: row["bytes"] for row in files}
-        budget = BATCH_BYTES_PER_PARTITION * int(self.lake.spark.conf.get("spark.sql.shuffle.partitions") or "200")
+    def _batches(self, names: Sequence[str], archives: Mapping[str, Row]) -> Iterator[list[str]]:
+        """`names` in batches that are worth a commit each."""
+        budget = BATCH_BYTES_PER_PARTITION * int(self.lake.spark.conf.get("spark.sql.shuffle.partitions") or 200)
         batch: list[str] = []
         filled = 0
         for name in names:
-            size = UNKNOWN_BYTES if sizes.get(name) is None else sizes[name]
+            size = archives[name]["bytes"] or UNKNOWN_BYTES
             if batch and (filled + size > budget or len(batch) == BATCH_FILES):
                 yield batch
                 batch, filled = [], 0
             batch.append(name)
             filled += size
-        yield batch
+        if batch:
+            yield batch
 
     def _mark(self, stage: Stage, fingerprints: Mapping[str, str], metadata: Mapping[str, Any]) -> None:
         rows = [(stage.output.name, name, fingerprint) for name, fingerprint in fingerprints.items()]

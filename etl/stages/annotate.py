@@ -33,16 +33,13 @@ def document_language(documents: DataFrame, _params: NoParams) -> DataFrame:
 
 def document_quality(documents: DataFrame, _params: NoParams) -> DataFrame:
     """One row per document with text: the signals that Gopher, C4, FineWeb and RefinedWeb filter by."""
-    schema = tables.DOCUMENT_QUALITY.columns_ddl
-    names = [column for column in tables.DOCUMENT_QUALITY.columns if column not in _KEYS]
 
     def measure(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            rows = [quality.signals(text) for text in batch.column("text").to_pylist()]
-            columns = [pa.array([getattr(row, name) for row in rows]) for name in names]
-            yield _with_keys(batch, columns, names)
+            signals = quality.batch(batch.column("text"))
+            yield _with_keys(batch, signals.columns, signals.schema.names)
 
-    return _texts(documents).mapInArrow(measure, schema)
+    return _texts(documents).mapInArrow(measure, tables.DOCUMENT_QUALITY.columns_ddl)
 
 
 @dataclass(frozen=True)

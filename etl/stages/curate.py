@@ -17,7 +17,7 @@ from etl.stages.extract import not_a_page
 from etl.tables import Table
 
 LAST_STEP = 1000  # duplicates are looked for among what passes every rule
-LINE_FILTERS = {"c4": lines.c4_lines, "refinedweb": lines.refinedweb_lines}
+LINE_FILTERS = {"c4": lines.c4_lines, "fineweb": lines.fineweb_lines, "refinedweb": lines.refinedweb_lines}
 # Tables whose columns a rule may read, by the stage that a disposition names.
 SIGNAL_TABLES: tuple[Table, ...] = (
     tables.DOCUMENTS,
@@ -83,7 +83,7 @@ class Recipe:
     """Which documents are kept, by rules in order; the first that fails names the drop.
 
     `duplicates`: none, or exact (of the documents with one text that pass every rule, the one fetched first is kept).
-    `remove_lines`: none, c4 or refinedweb, a line filter applied to the text that is kept.
+    `remove_lines`: none, c4, fineweb or refinedweb, a line filter applied to the text that is kept.
     """
 
     __pydantic_config__ = STRICT

@@ -41,6 +41,7 @@ CREATE OR REPLACE VIEW annotations (
   c4_sentences                   COMMENT 'document_quality.c4_sentences',
   c4_kept_line_ratio             COMMENT 'document_quality.c4_kept_line_ratio',
   c4_policy_lines                COMMENT 'document_quality.c4_policy_lines',
+  fineweb_sentences              COMMENT 'document_quality.fineweb_sentences',
   refinedweb_removed_word_ratio  COMMENT 'document_quality.refinedweb_removed_word_ratio'
 )
 COMMENT 'All that is known of each document with text, in one row: ask here how many documents another threshold would keep'
@@ -88,6 +89,7 @@ SELECT
   document_quality.c4_sentences,
   document_quality.c4_kept_line_ratio,
   document_quality.c4_policy_lines,
+  document_quality.fineweb_sentences,
   document_quality.refinedweb_removed_word_ratio
 FROM documents
 LEFT JOIN document_language ON documents.doc_id = document_language.doc_id

@@ -21,3 +21,4 @@ SELECT
   min(concat(warc_filename, ': ', error)) AS example
 FROM warc_files
 GROUP BY crawl, status
+ORDER BY crawl, status

@@ -23,3 +23,4 @@ hosts AS (
 SELECT recipe, stage, rule, url_host_name, documents, tokens, host_pages
 FROM hosts
 WHERE rule IS NOT NULL
+ORDER BY recipe, documents DESC, rule, url_host_name

@@ -24,3 +24,4 @@ SELECT
 FROM duplicate_clusters AS c
 JOIN dispositions AS d ON c.doc_id = d.doc_id
 GROUP BY d.recipe, c.method, c.cluster_id
+ORDER BY recipe, cluster_size DESC, cluster_id

@@ -30,3 +30,4 @@ SELECT
   kept_tokens,
   kept_tokens / nullif(sum(kept_tokens) OVER (PARTITION BY recipe), 0) AS kept_share
 FROM hosts
+ORDER BY recipe, pages DESC, url_host_name

@@ -32,3 +32,4 @@ SELECT
   tokens / nullif(sum(tokens) OVER (PARTITION BY recipe), 0) AS token_share,
   kept_tokens / nullif(sum(kept_tokens) OVER (PARTITION BY recipe), 0) AS kept_share
 FROM languages
+ORDER BY recipe, tokens DESC, language

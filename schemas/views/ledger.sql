@@ -31,3 +31,4 @@ SELECT
   coalesce(read.records, 0) = coalesce(written.dispositions, 0) AS balances
 FROM read
 FULL OUTER JOIN written ON read.recipe = written.recipe AND read.warc_filename = written.warc_filename
+ORDER BY recipe, warc_filename

@@ -18,3 +18,4 @@ SELECT
 FROM dispositions
 LATERAL VIEW explode(failed_rules) failures AS failed
 GROUP BY recipe, failed
+ORDER BY recipe, documents DESC, rule

@@ -1,0 +1,34 @@
+"""Small trained defaults that travel with the package; README.md is their card."""
+
+import hashlib
+from importlib import resources
+
+from etl.errors import GoldenlakeError
+
+SHA256 = {
+    "gpt2.vocab.bpe.gz": "86730d562e6f911376bb0898183ffd8af823d08b1bee94875b34d5a85e874f3a",
+    "lid.176.ftz": "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83",
+}
+
+
+class ModelError(GoldenlakeError):
+    """A packaged model is missing, or is not the file that its card describes."""
+
+
+def read(name: str) -> bytes:
+    """The bytes of a packaged model.
+
+    Raises:
+        ModelError: the file is not there, or its SHA-256 is not the one it was released with.
+    """
+    try:
+        content = resources.files(__name__).joinpath(name).read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"etl/models/{name} is missing from this installation; install the package again") from error
+    found = hashlib.sha256(content).hexdigest()
+    if found != SHA256[name]:
+        raise ModelError(
+            f"etl/models/{name} is damaged: its SHA-256 is {found}, the card says {SHA256[name]}; "
+            "install the package again"
+        )
+    return content

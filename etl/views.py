@@ -1,0 +1,78 @@
+"""Views are questions that come up often: one ``CREATE OR REPLACE VIEW`` file each in ``schemas/views/``."""
+
+from __future__ import annotations
+
+import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+
+from pyspark.sql import SparkSession
+
+from etl import resources
+from etl.errors import ContractError
+
+_STATEMENT = re.compile(
+    r"\A\s*CREATE OR REPLACE VIEW (?P<name>\w+) \(\n.*?\n\)\nCOMMENT '(?P<comment>[^']*)'\nAS\n", re.DOTALL
+)
+
+
+@dataclass(frozen=True)
+class View:
+    """A view by its statement. Tables in it are named without a namespace: they are those beside the view."""
+
+    name: str
+    comment: str
+    ddl: str
+
+
+def parse(ddl: str, origin: str) -> View:
+    """A view from its statement.
+
+    Raises:
+        ContractError: the statement is not of the form that ``schemas/views/`` uses; `origin` names the file.
+    """
+    match = _STATEMENT.match(ddl)
+    if match is None:
+        raise ContractError(f"{origin}: wanted CREATE OR REPLACE VIEW name (...) COMMENT '...' AS, one column a line")
+    return View(match["name"], match["comment"], ddl)
+
+
+def load(name: str) -> View:
+    """The view in ``schemas/views/<name>.sql``."""
+    path = resources.folder("schemas") / "views" / f"{name}.sql"
+    return parse(path.read_text(encoding="utf-8"), origin=path.name)
+
+
+FUNNEL = load("funnel")
+RULE_FAILURES = load("rule_failures")
+DROPS_BY_RULE_AND_HOST = load("drops_by_rule_and_host")
+HOST_SHARES = load("host_shares")
+LANGUAGE_SHARES = load("language_shares")
+DUPLICATES_KEPT = load("duplicates_kept")
+ANNOTATIONS = load("annotations")
+ARCHIVE_HEALTH = load("archive_health")
+LEDGER = load("ledger")
+
+ALL = (
+    FUNNEL,
+    RULE_FAILURES,
+    DROPS_BY_RULE_AND_HOST,
+    HOST_SHARES,
+    LANGUAGE_SHARES,
+    DUPLICATES_KEPT,
+    ANNOTATIONS,
+    ARCHIVE_HEALTH,
+    LEDGER,
+)
+
+
+def create(spark: SparkSession, namespace: str) -> None:
+    """Make all views in `namespace`, beside the tables that they read."""
+    before = spark.sql("SELECT current_catalog(), current_database()").head()
+    spark.sql(f"USE {namespace}")  # a view reads the tables of the namespace that was current when it was made
+    try:
+        with ThreadPoolExecutor(4) as pool:
+            list(pool.map(lambda view: spark.sql(view.ddl), ALL))
+    finally:
+        if before is not None:
+            spark.sql(f"USE {'.'.join(f'`{name}`' for name in before)}")
