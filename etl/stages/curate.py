@@ -16,7 +16,6 @@ from etl.stage import Stage
 from etl.stages.extract import not_a_page
 from etl.tables import Table
 
-LAST_STEP = 1000  # duplicates are looked for among what passes every rule
 LINE_FILTERS = {"c4": lines.c4_lines, "fineweb": lines.fineweb_lines, "refinedweb": lines.refinedweb_lines}
 # Tables whose columns a rule may read, by the stage that a disposition names.
 SIGNAL_TABLES: tuple[Table, ...] = (
@@ -122,25 +121,54 @@ def dispositions(
 
     Key: every right side has one row per doc_id, so the joins add none; `captures` has one row per record.
     """
-    judged = captures.select(*_RECORD, *_CAPTURED)
+    signals = captures.select(*_RECORD, *_CAPTURED)
     for table, rows in zip(
         SIGNAL_TABLES, (documents, document_language, document_tokens, document_quality), strict=True
     ):
-        judged = judged.join(_signals_of(rows, table, recipe), "doc_id", how="left")
+        signals = signals.join(_signals_of(rows, table, recipe), "doc_id", how="left")
     clusters = duplicate_clusters.where(F.col("method") == recipe.duplicates)
-    judged = judged.join(clusters.select("doc_id", "cluster_id", "cluster_size"), "doc_id", how="left")
-    failures = _with_duplicates(judged.withColumn("failures", _failures(recipe)))
-    first = F.element_at(F.col("failures"), 1)
-    return failures.withColumn("first", F.when(F.size("failures") > 0, first)).select(
+    signals = signals.join(clusters.select("doc_id", "cluster_id", "cluster_size"), "doc_id", how="left")
+
+    gates, rules = _gates(), _rules(recipe)
+    checks = [*gates, *rules, _copy()]
+    failed = signals.withColumn("failed", _failed(gates, rules))
+    judged = _with_copies(failed, step=len(checks)).withColumn("step", F.get("failed", F.lit(0)))
+
+    def of_first(field: str, kind: str) -> Column:
+        """`field` of the first check that failed."""
+        values = F.array(*[F.lit(getattr(check, field)).cast(kind) for check in checks])
+        return F.get(values, F.col("step") - 1).alias(field)
+
+    names = F.array(*[F.lit(check.rule) for check in checks])
+    return judged.select(
         F.lit(recipe.name).alias("recipe"),
         *_RECORD,
-        F.when(F.col("first").isNull(), "kept").otherwise("dropped").alias("decision"),
-        *[F.col(f"first.{field}").alias(field) for field in _FAILURE],
-        F.transform("failures", lambda failure: failure["rule"]).alias("failed_rules"),
+        F.when(F.col("step").isNull(), "kept").otherwise("dropped").alias("decision"),
+        of_first("stage", "string"),
+        of_first("rule", "string"),
+        "step",
+        of_first("signal", "string"),
+        of_first("value", "double"),
+        of_first("threshold", "double"),
+        of_first("detail", "string"),
+        F.transform("failed", lambda step: F.get(names, step - 1)).alias("failed_rules"),
         "duplicate_of",
         "language",
         "tokens",
     )
+
+
+@dataclass(frozen=True)
+class _Check:
+    """One reason to drop a record: the condition, and what a disposition says when it holds."""
+
+    stage: str
+    rule: str | Column
+    condition: Column
+    detail: Column
+    signal: str | None = None
+    value: Column | None = None
+    threshold: float | None = None
 
 
 _RECORD = ["doc_id", "crawl", "url", "url_host_name", "warc_filename", "warc_record_offset"]
@@ -152,7 +180,6 @@ _CAPTURED = [
     "ingest_error",
     "fetch_time",
 ]
-_FAILURE = ["stage", "rule", "step", "signal", "value", "threshold", "detail"]
 
 
 def _signals_of(rows: DataFrame, table: Table, recipe: Recipe) -> DataFrame:
@@ -162,95 +189,70 @@ def _signals_of(rows: DataFrame, table: Table, recipe: Recipe) -> DataFrame:
     return rows.select("doc_id", *[c for c in read if c not in _RECORD], F.lit(True).alias(f"in_{table.name}"))
 
 
-def _failures(recipe: Recipe) -> Column:
-    """What a record fails: the first gate it does not pass, or else every rule that it does not meet, in order.
-
-    A gate is a question that must be answered before the rules make sense: is it a page, was there text, has it
-    been measured.
-    """
+def _gates() -> list[_Check]:
+    """Questions that must be answered before rules make sense: is it a page, was there text, was it measured."""
     error = F.col("extract_error")
-    gates = [
-        _failure(condition, "captures", rule, signal, value=value, detail=_is(signal))
+    not_page = [
+        _Check("captures", rule, condition, _is(signal), signal, value)
         for rule, signal, condition, value in not_a_page()
     ]
-    gates.append(
-        _failure(F.col("in_documents").isNull(), "documents", "not_extracted", detail=F.lit("not extracted yet"))
-    )
-    gates.append(
-        _failure(error.isNotNull(), "documents", F.concat(F.lit("extract_"), F.split(error, ":")[0]), detail=error)
-    )
-    gates += [
-        _failure(F.col(f"in_{table.name}").isNull(), table.name, "not_annotated", detail=F.lit("not annotated yet"))
-        for table in SIGNAL_TABLES[1:]
+    kind = F.concat(F.lit("extract_"), F.get(F.split(error, ":"), F.lit(0)))
+    return [
+        *not_page,
+        _Check("documents", "not_extracted", F.col("in_documents").isNull(), F.lit("not extracted yet")),
+        _Check("documents", kind, error.isNotNull(), error, "extract_error"),
+        *[
+            _Check(table.name, "not_annotated", F.col(f"in_{table.name}").isNull(), F.lit("not annotated yet"))
+            for table in SIGNAL_TABLES[1:]
+        ],
     ]
-    rules = [
-        _failure(
-            rule.fails(),
+
+
+def _rules(recipe: Recipe) -> list[_Check]:
+    return [
+        _Check(
             SIGNALS[rule.signal],
             rule.name,
+            rule.fails(),
+            F.concat(_is(rule.signal), F.lit(f", wanted {rule.wanted()}")),
             rule.signal,
             value=None if rule.threshold is None else F.col(rule.signal),
             threshold=rule.threshold,
-            detail=F.concat(_is(rule.signal), F.lit(f", wanted {rule.wanted()}")),
         )
         for rule in recipe.rules
     ]
-    failed_gates = _existing(gates, first_step=1)
-    failed_rules = _existing(rules, first_step=1 + len(gates))
-    return F.when(F.size(failed_gates) > 0, F.slice(failed_gates, 1, 1)).otherwise(failed_rules)
 
 
-def _with_duplicates(judged: DataFrame) -> DataFrame:
-    """`judged` with a failure for each copy of a text that another document, which passes the rules, is kept for.
+def _copy() -> _Check:
+    """What a copy of a kept text fails, after all rules."""
+    of_whom = F.col("duplicate_of")
+    detail = F.concat(F.lit("the same text as "), of_whom)
+    return _Check(
+        "duplicate_clusters", "exact_duplicate", of_whom.isNotNull(), detail, "cluster_id", F.col("cluster_size")
+    )
 
-    The survivor is the first fetched of those that pass, then the smallest doc_id.
+
+def _failed(gates: Sequence[_Check], rules: Sequence[_Check]) -> Column:
+    """Places, from 1, of the checks that failed: of the gates the first alone, or else all rules, in order."""
+    conditions = [check.condition for check in (*gates, *rules)]
+    places = F.array(*[F.when(condition, F.lit(place)) for place, condition in enumerate(conditions, start=1)])
+    failed = F.filter(places, lambda place: place.isNotNull())
+    return F.when(F.get(failed, F.lit(0)) <= len(gates), F.slice(failed, 1, 1)).otherwise(failed)
+
+
+def _with_copies(judged: DataFrame, step: int) -> DataFrame:
+    """`judged`, where each copy of a text that another document is kept for fails the check at `step`.
+
+    The survivor is the first fetched of the documents that pass every rule, then the smallest doc_id.
     """
-    passes = F.size("failures") == 0
+    passes = F.size("failed") == 0
     # Documents without a cluster are their own, so that they do not meet in one partition.
     cluster = Window.partitionBy(F.coalesce("cluster_id", "doc_id"))
     survivor = F.min(F.when(passes, F.struct("fetch_time", "doc_id"))).over(cluster)["doc_id"]
     is_copy = F.col("cluster_id").isNotNull() & passes & (F.col("doc_id") != survivor)
-    copy = _failure(
-        F.lit(True),
-        "duplicate_clusters",
-        "exact_duplicate",
-        "cluster_id",
-        value=F.col("cluster_size"),
-        detail=F.concat(F.lit("the same text as "), F.col("duplicate_of")),
-    )
     marked = judged.withColumn("duplicate_of", F.when(is_copy, survivor))
-    return marked.withColumn(
-        "failures", F.when(F.col("duplicate_of").isNotNull(), F.array(copy)).otherwise(F.col("failures"))
-    )
-
-
-def _failure(
-    condition: Column,
-    stage: str,
-    rule: str | Column,
-    signal: str | None = None,
-    *,
-    detail: Column,
-    value: Column | None = None,
-    threshold: float | None = None,
-) -> Column:
-    """A struct with the fields of _FAILURE where `condition` holds, else null."""
-    fields = [
-        F.lit(stage).alias("stage"),
-        (F.lit(rule) if isinstance(rule, str) else rule).alias("rule"),
-        F.lit(LAST_STEP).alias("step"),
-        F.lit(signal).cast("string").alias("signal"),
-        (F.lit(None) if value is None else value).cast("double").alias("value"),
-        F.lit(threshold).cast("double").alias("threshold"),
-        detail.alias("detail"),
-    ]
-    return F.when(condition, F.struct(*fields))
-
-
-def _existing(checks: Sequence[Column], first_step: int) -> Column:
-    """Array of the checks that failed, each with its place in the order."""
-    numbered = [check.withField("step", F.lit(step)) for step, check in enumerate(checks, start=first_step)]
-    return F.filter(F.array(*numbered), lambda failure: failure.isNotNull())
+    copy = F.array(F.lit(step))
+    return marked.withColumn("failed", F.when(F.col("duplicate_of").isNotNull(), copy).otherwise(F.col("failed")))
 
 
 def _is(signal: str) -> Column:
