@@ -9,11 +9,12 @@ from pathlib import Path
 
 from pyspark.sql import functions as F
 
-from etl import job, pipeline, report, sample, tables
+from etl import job, pipeline, report, sample, session, tables
 from etl.pipeline import PipelineConfig
 from etl.runner import Runner
 
 DEFAULT_PAGES = 600
+SHORT_PAGES = 5000  # up to here a run is short
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -58,4 +59,7 @@ def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--seed", type=int, default=1, help="seed of the sample (1)")
     job.add_lake_options(parser)
     parser.set_defaults(warehouse="demo-lake")
-    return parser.parse_args(argv)
+    options = parser.parse_args(argv)
+    if options.pages <= SHORT_PAGES:
+        options.conf.insert(0, "=".join(session.SHORT_RUN))
+    return options

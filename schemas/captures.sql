@@ -1,7 +1,7 @@
 CREATE TABLE IF NOT EXISTS captures (
   doc_id                     STRING    NOT NULL COMMENT 'Hash of archive name, offset and content digest, 32 hex digits; names the record in every table',
   crawl                      STRING    NOT NULL COMMENT 'warc_files.crawl',
-  url                        STRING             COMMENT 'WARC-Target-URI; null for warcinfo and unreadable records',
+  url                        STRING             COMMENT 'WARC-Target-URI; null for warcinfo, and where the header could not be read',
   url_host_name              STRING             COMMENT 'Host in lower case',
   url_host_registered_domain STRING             COMMENT 'Registered domain by the Public Suffix List',
   fetch_time                 TIMESTAMP          COMMENT 'WARC-Date, UTC',

@@ -27,7 +27,7 @@ def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SparkSession]:
         "spark.sql.warehouse.dir": str(folder / "warehouse"),
         "spark.local.dir": str(folder / "local"),
     }
-    config = session.SessionConfig(cores=2, driver_memory="2g", options=tuple(options.items()))
+    config = session.SessionConfig(cores=2, driver_memory="2g", options=(*options.items(), session.SHORT_RUN))
     spark = session.connect(config, log=folder / "spark.log")
     yield spark
     spark.stop()

@@ -221,7 +221,7 @@ def test_offsets_and_bodies_are_those_that_fastwarc_reads(contents: list[bytes])
 
 @pytest.mark.parametrize("name", ARCHIVES)
 @given(data=st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_cut_file_gives_all_rows_before_the_cut_and_one_failure(name: str, data: st.DataObject) -> None:
     members = ARCHIVES[name]
     archive = b"".join(members)
@@ -263,7 +263,7 @@ def test_a_header_is_known_of_a_record_that_the_file_ends_in() -> None:
 
 
 @given(st.integers(0, len(RECORDS) - 1), st.data())
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_a_broken_member_is_one_row_and_reading_goes_on_after_it(broken: int, data: st.DataObject) -> None:
     members = list(ARCHIVES["gzip"])
     whole = rows_of(b"".join(members))
@@ -313,7 +313,7 @@ def test_records_that_share_a_member_have_no_range() -> None:
 
 
 @given(st.integers(20, 2000))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=20, deadline=None)
 def test_members_that_are_cut_without_regard_to_records_are_read(size: int) -> None:
     text = b"".join(RECORDS)
     archive = b"".join(gzip.compress(text[at : at + size]) for at in range(0, len(text), size))
@@ -321,6 +321,17 @@ def test_members_that_are_cut_without_regard_to_records_are_read(size: int) -> N
     assert without_place(rows) == without_place(rows_of(text))
     offsets = [row["warc_record_offset"] for row in rows]
     assert offsets == sorted(set(offsets))
+    for cut in range(1, len(archive), 97):
+        rows_before_cut = rows_of(archive[:cut])
+        assert len(failures(rows_before_cut)) <= 1
+        assert without_place(rows_before_cut)[:-1] == without_place(rows)[: len(rows_before_cut) - 1]
+
+
+def test_empty_members_inside_a_record_are_read_over() -> None:
+    text = response(b"body")
+    archive = b"".join(gzip.compress(part) for part in (text[:50], *[b""] * 2000, text[50:]))
+    [row] = rows_of(archive + gzip.compress(b""))
+    assert body_of(row) == b"body"
 
 
 def test_a_dictionary_of_zstandard_is_used_for_files_and_ranges() -> None:
@@ -428,7 +439,7 @@ def test_rows_do_not_depend_on_how_bytes_arrive_or_batches_are_cut(
 
 
 @given(st.binary(max_size=400) | st.builds(bytes.__add__, st.sampled_from(RECORDS), st.binary(max_size=400)))
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_bytes_raise(archive: bytes) -> None:
     for stored in (archive, gzip.compress(archive)):
         rows = rows_of(stored)
@@ -438,7 +449,7 @@ def test_no_bytes_raise(archive: bytes) -> None:
 
 
 @given(st.sampled_from(sorted(ARCHIVES)), st.data())
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=100, deadline=None)
 def test_no_damage_raises_or_loses_a_byte(name: str, data: st.DataObject) -> None:
     archive = bytearray(b"".join(ARCHIVES[name]))
     for _ in range(data.draw(st.integers(1, 4))):
@@ -487,6 +498,12 @@ def test_a_record_without_a_length_is_one_row(length: str | None) -> None:
         assert [row["warc_record_type"] for row in rows] == ["warcinfo", "unreadable", "request"]
         assert rows[1]["url"] == "http://example.org/"
         assert "Content-Length" in rows[1]["ingest_error"]
+
+
+def test_a_record_without_a_header_is_one_row() -> None:
+    rows = rows_of(WARCINFO + b"WARC/1.0\r\n\r\n" + b"WARC/1.0\n\n" + REQUEST)
+    assert [row["warc_record_type"] for row in rows] == ["warcinfo", "unreadable", "unreadable", "request"]
+    assert [row["ingest_error"] for row in rows[1:3]] == ["corrupt: no Content-Length"] * 2
 
 
 def test_a_header_without_an_end_is_one_row() -> None:
