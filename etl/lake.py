@@ -57,9 +57,11 @@ class Lake:
 
         Raises:
             ContractError: a table has other columns; the message names all differences of all tables.
+            WarehouseError: the namespace holds the tables of another warehouse in this session.
         """
         if self.namespace != "default":
             self.spark.sql(f"CREATE SCHEMA IF NOT EXISTS {self.namespace}")
+        self._refuse_another_lake()
         with ThreadPoolExecutor(4) as pool:
             problems = [problem for problem in pool.map(self._open_table, tables.ALL) if problem]
         if problems:
@@ -67,6 +69,19 @@ class Lake:
             raise ContractError(f"{place} was made by another version of goldenlake. " + "; ".join(problems))
         views.create(self.spark, self.namespace)
         return self
+
+    def _refuse_another_lake(self) -> None:
+        """A name stands for one place in a session: a second lake under it would read the tables of the first."""
+        table = self.name(tables.WARC_FILES)
+        if self.warehouse is None or not self.spark.catalog.tableExists(table):
+            return
+        described = self.spark.sql(f"DESCRIBE TABLE EXTENDED {table}").collect()
+        place = next(row["data_type"] for row in described if row["col_name"] == "Location")
+        if place.removeprefix("file:").rstrip("/") != f"{self.warehouse}/{tables.WARC_FILES.name}":
+            raise WarehouseError(
+                f"{self.namespace} is the lake at {place.removesuffix('/warc_files')} in this session; "
+                f"open {self.warehouse} under another namespace"
+            )
 
     def _open_table(self, table: Table) -> str | None:
         statement = table.ddl.replace(f"EXISTS {table.name} (", f"EXISTS {self.name(table)} (", 1)

@@ -174,6 +174,11 @@ def test_a_warehouse_has_one_writer(tmp_path: Path) -> None:
         pass
 
 
+def test_a_namespace_is_one_lake_in_a_session(spark: SparkSession, lake: Lake, tmp_path: Path) -> None:
+    with pytest.raises(WarehouseError, match=f"finished is the lake at .* open {tmp_path} under another namespace"):
+        Lake(spark, str(tmp_path), lake.namespace).open()
+
+
 def test_a_lake_of_other_columns_is_refused(spark: SparkSession, tmp_path: Path) -> None:
     spark.range(3).write.format("delta").save(str(tmp_path / "corpus"))
     with pytest.raises(ContractError, match=r"made by another version of goldenlake.*'id' is not in the contract"):
