@@ -101,7 +101,10 @@ def _named_twice(file: WarcFile, other: WarcFile) -> str:
 
 def _warc_file(location: str, inner_path: str, crawl: str | None) -> WarcFile:
     """`inner_path` is the path below the directory that the user named, or the name of the file."""
-    size = None if _REMOTE.match(location) else os.path.getsize(location)
+    size = None
+    if not _REMOTE.match(location):
+        # The table outlives the directory that the run was started in.
+        location, size = os.path.abspath(location), os.path.getsize(location)
     if match := _COMMON_CRAWL_NAME.search(Path(location).as_posix() if size is not None else location):
         return WarcFile(match.group(1), crawl or match.group(2), location, size)
     crawl = crawl or "local"
