@@ -26,6 +26,28 @@ JARS_VARIABLE = "GOLDENLAKE_JARS"
 _DELTA = {"3.5": "io.delta:delta-spark_2.12:3.3.2", "4.0": "io.delta:delta-spark_2.13:4.0.0"}
 _DELTA_NEWEST = "io.delta:delta-spark_{spark}_2.13:4.4.0"
 
+# What Delta asks Maven for and Spark has already: without these, 7 jars of 13 MB are fetched instead of 33 of 87 MB.
+_SPARK_HAS = (
+    "com.fasterxml.jackson.core:jackson-annotations",
+    "com.fasterxml.jackson.core:jackson-core",
+    "com.fasterxml.jackson.core:jackson-databind",
+    "com.fasterxml.jackson.datatype:jackson-datatype-jdk8",
+    "com.github.luben:zstd-jni",
+    "com.google.code.findbugs:jsr305",
+    "commons-logging:commons-logging",
+    "commons-pool:commons-pool",
+    "io.airlift:aircompressor",
+    "org.apache.hadoop:hadoop-client-api",
+    "org.apache.hadoop:hadoop-client-runtime",
+    "org.apache.logging.log4j:log4j-api",
+    "org.apache.logging.log4j:log4j-core",
+    "org.apache.logging.log4j:log4j-slf4j2-impl",
+    "org.apache.parquet:parquet-hadoop",
+    "org.roaringbitmap:RoaringBitmap",
+    "org.slf4j:slf4j-api",
+    "org.xerial.snappy:snappy-java",
+)
+
 SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
     "spark.sql.catalog.spark_catalog": "org.apache.spark.sql.delta.catalog.DeltaCatalog",
@@ -134,7 +156,10 @@ def local_settings(config: SessionConfig) -> dict[str, str]:
 def _jars(config: SessionConfig) -> dict[str, str]:
     directory = config.jars or os.environ.get(JARS_VARIABLE)
     if not directory:
-        return {"spark.jars.packages": delta_coordinates(pyspark.__version__)}
+        return {
+            "spark.jars.packages": delta_coordinates(pyspark.__version__),
+            "spark.jars.excludes": ",".join(_SPARK_HAS),
+        }
     jars = sorted(str(path) for path in Path(directory).glob("*.jar"))
     if not any("delta-spark" in Path(jar).name for jar in jars):
         raise SessionError(f"{directory}: wanted delta-spark and delta-storage jars, found {len(jars)} jar files")
