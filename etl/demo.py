@@ -30,7 +30,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     truth=str(crawl.truth),
                 )
             )
-            for step in (*pipeline.STEPS, pipeline.tell):
+            for step in (*pipeline.STEPS, report.tell):
                 step(runner, plan)
             page = _a_dropped_page(runner, plan.recipe.name)
     sys.stdout.write(_NEXT.format(report=place / report.FILE_NAME, place=place, page=page))

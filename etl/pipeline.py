@@ -128,24 +128,6 @@ def build_training_set(runner: Runner, plan: Plan) -> None:
     runner.whole(TRAINING_SETS, manifest(runner.lake, plan), part)
 
 
-def tell(runner: Runner, plan: Plan) -> None:
-    """The funnel in the terminal, and the report beside the tables."""
-    from etl import funnel, report
-
-    lake = runner.lake
-    path = Path(lake.warehouse or ".") / report.FILE_NAME
-    truth = None if plan.config.truth is None else Path(plan.config.truth)
-    funnel.show(lake, plan.recipe.name, runner.reporter.console)
-    report.write(
-        lake,
-        path,
-        recipe=plan.recipe.name,
-        training_set=plan.config.training_set,
-        truth=truth,
-        runs=runner.reporter.runs,
-    )
-
-
 STEPS = (ingest, extract, annotate, curate, build_training_set)
 
 

@@ -24,6 +24,11 @@ class View:
     comment: str
     ddl: str
 
+    @property
+    def query(self) -> str:
+        """The SELECT statement of the view."""
+        return self.ddl.split("\nAS\n", 1)[1]
+
 
 def parse(ddl: str, origin: str) -> View:
     """A view from its statement.

@@ -7,11 +7,11 @@ Usage:
 
 from collections.abc import Sequence
 
-from etl import job, pipeline
+from etl import job, pipeline, report
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    job.run(__doc__, [*pipeline.STEPS, pipeline.tell], argv)
+    job.run(__doc__, [*pipeline.STEPS, report.tell], argv)
 
 
 if __name__ == "__main__":

@@ -44,11 +44,22 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("input", nargs="+")
     parser.add_argument("--warehouse", help="keep the lake here (a temporary folder)")
+    parser.add_argument("--job", default="run", help="another job of goldenlake, such as ingest (run)")
     options, passed = parser.parse_known_args()
     console = Console(highlight=False)
     with tempfile.TemporaryDirectory() as folder:
         lake = options.warehouse or f"{folder}/lake"
-        command = [sys.executable, "-m", "etl.cli", "run", "--warehouse", lake, "--input", *options.input, *passed]
+        command = [
+            sys.executable,
+            "-m",
+            "etl.cli",
+            options.job,
+            "--warehouse",
+            lake,
+            "--input",
+            *options.input,
+            *passed,
+        ]
         began, peak_java, peak_python, peak = time.perf_counter(), 0, 0, 0
         run = subprocess.Popen(command, start_new_session=True)
         while run.poll() is None:

@@ -1,0 +1,276 @@
+"""What the report says, as plain data: one function per section, each named like its template.
+
+A function asks the lake a few questions and gives back numbers and texts, or None when there is nothing to say. Lists
+are cut to what a reader looks at, in an order that does not depend on how Spark split the work.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from pyspark.sql import Column, DataFrame, Window
+from pyspark.sql import functions as F
+
+from etl import funnel, tables, views
+from etl.funnel import STAGE_WORDS, Funnel
+from etl.job import DEFAULT_WAREHOUSE
+from etl.lake import Lake
+from etl.progress import StageRun
+from etl.report import river, scoring
+from etl.stages.extract import PAGE_RECORDS
+from etl.views import View
+
+EXAMPLES = 3  # of each rule
+SNIPPET = 320  # characters of text
+HOSTS, LANGUAGES, CLUSTERS, ARCHIVES = 20, 20, 8, 20  # rows that are shown
+QUANTILES = {"5 %": 0.05, "25 %": 0.25, "50 %": 0.5, "75 %": 0.75, "95 %": 0.95}
+
+Data = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What a report is about: a lake, what one recipe made of it, and what is known besides."""
+
+    lake: Lake
+    funnel: Funnel
+    training_set: str
+    truth: Path | None = None
+    runs: tuple[StageRun, ...] | None = None
+
+    @property
+    def recipe(self) -> str:
+        return self.funnel.recipe
+
+    @cached_property
+    def is_sample(self) -> bool:
+        """Whether what came in was made by goldenlake itself."""
+        crawls = {row["crawl"] for row in self.lake.read(tables.WARC_FILES).select("crawl").distinct().collect()}
+        names = [crawl == "sample" or crawl.startswith("sample-") for crawl in crawls]
+        return self.truth is not None or (bool(names) and all(names))
+
+    def view(self, view: View) -> DataFrame:
+        """The rows of a view, of this recipe where it knows recipes."""
+        rows = self.lake.spark.table(f"{self.lake.namespace}.{view.name}")
+        return rows.where(F.col("recipe") == self.recipe) if "recipe" in rows.columns else rows
+
+    def decided(self) -> DataFrame:
+        """The dispositions of this recipe."""
+        return self.lake.read(tables.DISPOSITIONS).where(F.col("recipe") == self.recipe)
+
+
+def flow(subject: Subject) -> Data:
+    """The picture."""
+    frames = {"wide": river.WIDE, "narrow": river.NARROW}
+    pictures = {name: river.draw(subject.funnel, frame) for name, frame in frames.items()}
+    return {"funnel": subject.funnel, "pictures": pictures}
+
+
+def truth(subject: Subject) -> Data | None:
+    """The report measures itself, where the truth is known."""
+    if subject.truth is None:
+        return None
+    return {"scores": scoring.score(subject.lake, subject.recipe, subject.truth)}
+
+
+def arrivals(subject: Subject) -> Data:
+    """Archives, records by type, answers by status and MIME type, and what could not be read."""
+    captures = subject.lake.read(tables.CAPTURES)
+    kinds = captures.groupBy("warc_record_type", "fetch_status", "content_mime_detected")
+    rows = kinds.agg(F.count(F.lit(1)).alias("records"), F.sum("payload_length").alias("bytes")).collect()
+    types: Counter[str] = Counter()
+    statuses: Counter[str] = Counter()
+    mimes: Counter[str] = Counter()
+    content = 0
+    for row in rows:
+        types[row["warc_record_type"]] += row["records"]
+        content += row["bytes"] or 0
+        if row["warc_record_type"] in PAGE_RECORDS:
+            statuses["none" if row["fetch_status"] is None else str(row["fetch_status"])] += row["records"]
+            mimes[row["content_mime_detected"] or "none"] += row["records"]
+    kind_of_error = F.split("ingest_error", ":")[0]
+    errors = captures.where(F.col("ingest_error").isNotNull()).groupBy(kind_of_error.alias("error"))
+    failed = errors.agg(F.count(F.lit(1)).alias("records"), F.min("ingest_error").alias("example"))
+    return {
+        "archives": [row.asDict() for row in subject.view(views.ARCHIVE_HEALTH).collect()],
+        "content_bytes": content,
+        "counts": {
+            "Records by type": _largest(types),
+            "Pages by HTTP status": _largest(statuses),
+            "Pages by detected MIME type": _largest(mimes),
+        },
+        "errors": [row.asDict() for row in failed.orderBy(F.desc("records"), "error").limit(HOSTS).collect()],
+    }
+
+
+def _largest(counts: Counter[str], rows: int = 8) -> list[tuple[str, int]]:
+    """The largest counts, ties by name, and the sum of the rest."""
+    ordered = sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+    rest = sum(count for _, count in ordered[rows:])
+    return [*ordered[:rows], *([(f"{len(ordered) - rows} others", rest)] if rest else [])]
+
+
+def drops(subject: Subject) -> Data:
+    """Every rule that dropped something: first to fail, failed at all, failed alone."""
+    failures = {row["rule"]: row.asDict() for row in subject.view(views.RULE_FAILURES).collect()}
+    rules = [
+        {**asdict(step), "word": STAGE_WORDS.get(step.stage, step.stage), **_failed(failures.get(step.rule, {}))}
+        for step in subject.funnel.steps
+    ]
+    idle = [{"rule": rule, **_failed(failures.get(rule, {}))} for rule in subject.funnel.idle]
+    return {"rules": rules, "idle": idle, "funnel": subject.funnel}
+
+
+def _failed(row: Data) -> Data:
+    return {"failed": row.get("documents", 0), "failed_only": row.get("documents_only", 0)}
+
+
+def examples(subject: Subject) -> Data | None:
+    """Some pages of each rule that dropped pages, with the reason and the beginning of the text."""
+    dropped = subject.decided().where((F.col("decision") == "dropped") & (F.col("rule") != "record_type"))
+    chosen = _first_by_hash(dropped, "rule", EXAMPLES)
+    columns = ("doc_id", "warc_filename", "url", "rule", "value", "detail")
+    found = [{**row.asDict(), "detail": funnel.detail(row)} for row in chosen.select(*columns).collect()]
+    if not found:
+        return None
+    texts = _beginnings(subject.lake, found)
+    rules = []
+    for step in subject.funnel.steps:
+        pages = [{**row, "text": texts.get(row["doc_id"])} for row in found if row["rule"] == step.rule]
+        if pages:
+            pages.sort(key=lambda row: str(row["doc_id"]))
+            rules.append({"rule": step.rule, "reason": step.reason, "dropped": step.documents_dropped, "pages": pages})
+    return {"rules": rules}
+
+
+def _first_by_hash(rows: DataFrame, group: str, count: int) -> DataFrame:
+    """The rows of each group with the smallest hashes of doc_id: chosen by chance, but always the same."""
+    by_hash = Window.partitionBy(group).orderBy(F.xxhash64("doc_id"), "doc_id")
+    return rows.withColumn("place", F.row_number().over(by_hash)).where(F.col("place") <= count)
+
+
+def _beginnings(lake: Lake, pages: list[Data]) -> dict[str, str]:
+    """The first characters of each text by doc_id. Names of archives let Delta skip the files of all others."""
+    archives, ids = sorted({row["warc_filename"] for row in pages}), [row["doc_id"] for row in pages]
+    documents = lake.read(tables.DOCUMENTS).where(F.col("warc_filename").isin(archives) & F.col("doc_id").isin(ids))
+    beginning = F.substring("text", 1, SNIPPET).alias("text")
+    texts = documents.where(F.col("text").isNotNull()).select("doc_id", beginning, "text_length")
+    return {
+        row["doc_id"]: " ".join(row["text"].split()) + ("..." if row["text_length"] > SNIPPET else "")
+        for row in texts.collect()
+    }
+
+
+def languages(subject: Subject) -> Data | None:
+    """Languages by tokens that came in."""
+    rows = subject.view(views.LANGUAGE_SHARES).orderBy(F.desc("tokens"), "language").limit(LANGUAGES + 1).collect()
+    return {"rows": [row.asDict() for row in rows[:LANGUAGES]], "has_more": len(rows) > LANGUAGES} if rows else None
+
+
+def hosts(subject: Subject) -> Data | None:
+    """The hosts that gave most pages."""
+    view = subject.view(views.HOST_SHARES)
+    rows = view.orderBy(F.desc("pages"), F.desc("kept_tokens"), "url_host_name").limit(HOSTS).collect()
+    if not rows:
+        return None
+    count = view.agg(F.count(F.lit(1)).alias("hosts"), F.count(F.when(F.col("kept_documents") > 0, 1)).alias("kept"))
+    return {"rows": [row.asDict() for row in rows], **count.collect()[0].asDict()}
+
+
+def duplicates(subject: Subject) -> Data:
+    """Clusters of copies, and the largest of them."""
+    view = subject.view(views.DUPLICATES_KEPT)
+    sums = view.agg(
+        F.count(F.lit(1)).alias("clusters"),
+        F.coalesce(F.sum("cluster_size"), F.lit(0)).alias("documents"),
+        F.coalesce(F.sum("copies"), F.lit(0)).alias("copies"),
+        F.coalesce(F.sum("tokens_saved"), F.lit(0)).alias("tokens"),
+        F.count(F.when(F.col("kept") == 0, True)).alias("clusters_without_survivor"),
+    )
+    order = [F.desc("copies"), F.desc("cluster_size"), F.col("cluster_id")]
+    rows = view.where(F.col("copies") > 0).orderBy(*order).limit(CLUSTERS).collect()
+    return {**sums.collect()[0].asDict(), "rows": [row.asDict() for row in rows]}
+
+
+def lengths(subject: Subject) -> Data | None:
+    """How long documents are, in tokens and in characters, all and kept."""
+    decided = subject.decided().where(F.col("tokens").isNotNull()).select("doc_id", "decision", "tokens")
+    documents = subject.lake.read(tables.DOCUMENTS).select("doc_id", F.col("text_length").alias("characters"))
+    # Key: a document has one disposition under a recipe.
+    measured = decided.join(documents, "doc_id", how="inner")
+    units = {name: _distribution(measured, name) for name in ("tokens", "characters")}
+    return {"units": units} if any(unit["rows"] for unit in units.values()) else None
+
+
+def _distribution(measured: DataFrame, unit: str) -> Data:
+    """Documents in bins that each end at twice of where they begin, and quantiles."""
+    is_kept = F.col("decision") == "kept"
+    kept = F.count(F.when(is_kept, True))
+    # The largest power of two that is not greater; 0 has a bin of its own.
+    begin = F.when(F.col(unit) < 1, F.lit(0)).otherwise(F.pow(F.lit(2), F.floor(F.log2(unit))).cast("bigint"))
+    bins = measured.groupBy(begin.alias("begin")).agg(F.count(F.lit(1)).alias("documents"), kept.alias("kept"))
+    sums = measured.agg(_quantiles(F.col(unit)).alias("all"), _quantiles(F.when(is_kept, F.col(unit))).alias("kept"))
+    row = sums.collect()[0]
+    quantiles = [
+        (name, row["all"][place] if row["all"] else None, row["kept"][place] if row["kept"] else None)
+        for place, name in enumerate(QUANTILES)
+    ]
+    return {"rows": [each.asDict() for each in bins.orderBy("begin").collect()], "quantiles": quantiles}
+
+
+def _quantiles(value: Column) -> Column:
+    return F.percentile_approx(value, list(QUANTILES.values()), 10_000)
+
+
+def training(subject: Subject) -> Data:
+    """The training set and what it was made of."""
+    rows = subject.lake.read(tables.TRAINING_SETS).where(F.col("training_set") == subject.training_set).collect()
+    if not rows:
+        return {"name": subject.training_set, "set": None}
+    manifest = json.loads(rows[0]["manifest"])
+    return {
+        "name": subject.training_set,
+        "set": rows[0].asDict(),
+        "inputs": sorted(manifest.get("inputs", {}).items()),
+        "manifest": json.dumps(manifest, indent=2, ensure_ascii=False, sort_keys=True),
+        "is_of_recipe": manifest.get("recipe", {}).get("name") == subject.recipe,
+    }
+
+
+def books(subject: Subject) -> Data:
+    """Records read against dispositions written."""
+    view = subject.view(views.LEDGER)
+    sums = view.agg(
+        F.count(F.lit(1)).alias("archives"),
+        *[F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in ("records", "dispositions", "kept", "dropped")],
+        F.count(F.when(~F.col("balances"), True)).alias("unbalanced"),
+    )
+    rows = view.orderBy("balances", "warc_filename").limit(ARCHIVES).collect()
+    return {**sums.collect()[0].asDict(), "rows": [row.asDict() for row in rows]}
+
+
+def timings(subject: Subject) -> Data:
+    """What each stage of the run took that wrote this report."""
+    return {"runs": subject.runs, "seconds": sum(run.seconds for run in subject.runs or ())}
+
+
+def next_steps(subject: Subject) -> Data:
+    """Commands to go on with, about this lake."""
+    lake = subject.lake
+    dropped = subject.decided().where((F.col("decision") == "dropped") & F.col("tokens").isNotNull())
+    page = dropped.orderBy("doc_id").select("url").head(1)
+    if lake.warehouse is None:
+        place = f"--namespace {lake.namespace}"
+    else:
+        place = "" if Path(lake.warehouse).name == DEFAULT_WAREHOUSE else f"--warehouse {Path(lake.warehouse).name}"
+    return {
+        "place": place,
+        "page": page[0]["url"] if page else None,
+        "tables": [table.name for table in tables.ALL],
+        "views": views.ALL,
+    }

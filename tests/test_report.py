@@ -1,0 +1,360 @@
+"""The report and the funnel: whole files that say what the tables say, and scores that plain Python finds too."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import itertools
+import json
+import math
+import re
+import statistics
+from collections import Counter
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+
+from etl import cli, funnel, report, sample, tables
+from etl.errors import InputError
+from etl.funnel import Funnel, Step
+from etl.kernels import overlap
+from etl.lake import Lake
+from etl.progress import StageRun
+from etl.report import river, scoring
+
+VOID = {"meta", "path", "rect", "stop", "br"}
+TAGS = """meta path rect stop br html head title style body header nav main footer section div p h1 h2 h3 ul li a span
+    strong code pre dl dt dd table caption thead tbody tfoot tr th td figure svg desc defs lineargradient mask text details
+    summary"""
+RUNS = (StageRun("captures", rows=912, seconds=1.5), StageRun("documents", skipped=True, seconds=0.1))
+
+
+class Page(HTMLParser):
+    """Tags as they open and close, attributes, and the text of the headings."""
+
+    def __init__(self, source: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.texts: list[tuple[str, str]] = []
+        self.feed(source)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attrs)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag, f"</{tag}> closes something else at {self.getpos()}"
+
+    def handle_data(self, data: str) -> None:
+        if self.open and data.strip():
+            self.texts.append((self.open[-1], " ".join(data.split())))
+
+
+def words(source: str) -> str:
+    return " ".join(text for tag, text in Page(source).texts if tag != "style")
+
+
+@pytest.fixture(scope="module")
+def written(lake: Lake, crawl: sample.Sample, tmp_path_factory: pytest.TempPathFactory) -> str:
+    path = tmp_path_factory.mktemp("report") / report.FILE_NAME
+    given_back = report.write(lake, path, recipe="fineweb", training_set="pretrain", truth=crawl.truth, runs=RUNS)
+    assert given_back == path
+    assert [found.name for found in path.parent.iterdir()] == [report.FILE_NAME]
+    return path.read_text(encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def scores(lake: Lake, crawl: sample.Sample) -> scoring.Scores:
+    return scoring.score(lake, "fineweb", crawl.truth)
+
+
+def test_the_report_loads_and_runs_nothing(written: str) -> None:
+    page = Page(written)
+    assert page.open == []
+    assert {tag for tag, _ in page.seen} <= set(TAGS.split())  # no script, link, img; and no tag that came from a page
+    for _, attributes in page.seen:
+        assert not {"src", "onclick", "onload", "xlink:href"} & attributes.keys()
+        assert (attributes.get("href") or "#").startswith("#")
+    assert not re.search(r"@import|url\((?!#)", written)
+
+
+def test_every_table_picture_and_section_says_what_it_is(written: str) -> None:
+    page = Page(written)
+    ids = [attributes["id"] for _, attributes in page.seen if "id" in attributes]
+    assert len(ids) == len(set(ids))
+    kinds = Counter(tag for tag, _ in page.seen)
+    assert kinds["table"] == kinds["caption"] > 10
+    assert kinds["h1"] == 1 and kinds["h2"] == kinds["section"] == len(report.SECTIONS)
+    for tag, attributes in page.seen:
+        if tag in ("section", "svg"):
+            assert set((attributes["aria-labelledby"] or "").split()) <= set(ids)
+        if tag == "a":
+            assert (attributes["href"] or "").removeprefix("#") in ids
+
+
+def test_the_report_says_sample_in_every_section(written: str) -> None:
+    assert [tag for tag, text in Page(written).texts if text == "sample"].count("span") == len(report.SECTIONS) + 1
+
+
+def test_the_report_says_what_the_tables_say(written: str, lake: Lake) -> None:
+    text = words(written)
+    decided = lake.read(tables.DISPOSITIONS).collect()
+    kept = sum(row["decision"] == "kept" for row in decided)
+    pages = sum(row["rule"] != "record_type" for row in decided)
+    assert f"{kept:,} of {pages:,} pages kept" in text
+    assert f"{len(decided):,} records read = {len(decided):,} dispositions written: {kept:,} kept" in text
+    manifest = lake.read(tables.TRAINING_SETS).collect()[0]
+    assert manifest["content_hash"] in text
+    assert "912 1.5 608" in text and "up to date" in text
+    for row in decided:
+        if row["decision"] == "dropped":
+            assert row["rule"] in text
+
+
+def test_examples_show_value_bound_and_text(written: str, lake: Lake) -> None:
+    text = words(written)
+    dropped = lake.read(tables.DISPOSITIONS).where("stage = 'document_quality'").collect()
+    shown = [row for row in dropped if row["url"] in text and funnel.detail(row) in text]
+    rules = {row["rule"] for row in dropped}
+    assert {row["rule"] for row in shown} == rules
+    texts = {row["doc_id"]: row["text"] for row in lake.read(tables.DOCUMENTS).collect()}
+    assert all(" ".join(texts[row["doc_id"]].split())[:60] in text for row in shown if len(texts[row["doc_id"]]) > 99)
+
+
+def test_the_same_lake_gives_the_same_bytes(written: str, lake: Lake, crawl: sample.Sample, tmp_path: Path) -> None:
+    """On another number of partitions too."""
+    before = lake.spark.conf.get("spark.sql.shuffle.partitions")
+    lake.spark.conf.set("spark.sql.shuffle.partitions", "3")
+    try:
+        path = tmp_path / "again.html"
+        report.write(lake, path, recipe="fineweb", training_set="pretrain", truth=crawl.truth, runs=RUNS)
+    finally:
+        lake.spark.conf.set("spark.sql.shuffle.partitions", before)
+    assert path.read_text(encoding="utf-8") == written
+
+
+def test_what_was_not_measured_is_said(lake: Lake, tmp_path: Path) -> None:
+    path = report.write(lake, tmp_path / "r.html", recipe="fineweb", training_set="absent")
+    text = words(path.read_text(encoding="utf-8"))
+    assert "Not measured: this report was written apart from a run." in text
+    assert "There is no training set absent." in text
+    assert "Measured against the truth" not in text
+
+
+def test_a_report_that_fails_leaves_the_one_before(lake: Lake, tmp_path: Path) -> None:
+    path = tmp_path / "report.html"
+    path.write_text("before")
+    with pytest.raises(InputError, match=r"'nobody' has decided nothing in this lake, known are \['fineweb'\]"):
+        report.write(lake, path, recipe="nobody", training_set="pretrain")
+    assert [found.read_text() for found in tmp_path.iterdir()] == ["before"]
+
+
+def test_text_from_the_web_is_text(written: str) -> None:
+    evil = '<script>alert(1)</script><b onclick="x">&amp;'
+    template = report.environment().get_template("sections/examples.html.j2")
+    page = {"url": evil, "detail": evil, "text": evil}
+    rule = {"rule": evil, "reason": evil, "dropped": 1, "pages": [page]}
+    source = template.render(data={"rules": [rule]})
+    found = Page(source)
+    assert {tag for tag, _ in found.seen} <= set(TAGS.split())
+    assert not [attributes for _, attributes in found.seen if "onclick" in attributes]
+    assert sum(text.count("<script>alert(1)</script>") for _, text in found.texts) == 5
+
+
+def test_the_command_finds_recipe_set_and_truth(
+    lake: Lake, crawl: sample.Sample, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert report.truth_beside(lake) == crawl.truth
+    assert lake.warehouse is not None
+    path = tmp_path / "mine.html"
+    cli.main(["report", "--warehouse", lake.warehouse, "--namespace", lake.namespace, "--output", str(path)])
+    assert capsys.readouterr().out == f"{path}\n"
+    assert "Measured against the truth" in words(path.read_text(encoding="utf-8"))
+
+
+def test_scores_are_those_of_plain_python(scores: scoring.Scores, lake: Lake, crawl: sample.Sample) -> None:
+    with gzip.open(crawl.truth, "rt", encoding="utf-8") as lines:
+        truth = [json.loads(line) for line in lines]
+    decided = {
+        (row["warc_filename"].split("/")[-1], row["warc_record_offset"]): row
+        for row in lake.read(tables.DISPOSITIONS).collect()
+    }
+    documents = {row["doc_id"]: row for row in lake.read(tables.DOCUMENTS).collect()}
+    languages = {row["doc_id"]: row["language"] for row in lake.read(tables.DOCUMENT_LANGUAGE).collect()}
+    outcomes, f1, right, wrong = Counter[str](), [], [], set()
+    for page in truth:
+        row = decided[page["warc_filename"], page["warc_record_offset"]]
+        rules = page["expected"]["rules"]
+        is_expected = row["stage"] in rules or row["signal"] in rules
+        pair = f"{page['expected']['decision']} {row['decision']}"
+        outcomes["excused" if pair == "kept dropped" and is_expected else pair] += 1
+        outcomes["by reason"] += pair == "dropped dropped" and is_expected
+        if pair == "dropped kept" or (pair == "kept dropped" and not is_expected):
+            wrong.add(page["url"])
+        document = documents.get(row["doc_id"])
+        if document is not None and page["text"]:
+            f1.append(overlap.word_f1(document["text"] or "", page["text"]))
+        if page["language"] and languages.get(row["doc_id"]):
+            right.append(page["language"] == languages[row["doc_id"]])
+    assert scores.pages == len(truth) and scores.not_found == 0
+    assert scores.kept_precision == scoring.wilson(
+        outcomes["kept kept"], outcomes["kept kept"] + outcomes["dropped kept"]
+    )
+    assert scores.kept_recall == scoring.wilson(outcomes["kept kept"], outcomes["kept kept"] + outcomes["kept dropped"])
+    assert scores.expected_reason == scoring.wilson(outcomes["by reason"], outcomes["dropped dropped"])
+    assert scores.language == scoring.wilson(sum(right), len(right))
+    assert scores.text is not None and scores.text.n == len(f1)
+    assert scores.text.value == pytest.approx(statistics.mean(f1))
+    half = 1.959964 * statistics.stdev(f1) / math.sqrt(len(f1))
+    assert scores.text.value - scores.text.low == pytest.approx(half, rel=1e-6)
+    assert scores.wrong == len(wrong) and {page["url"] for page in scores.mistakes} <= wrong
+    assert sum(fate.excused for fate in scores.fates) == outcomes["excused"]
+
+
+def test_planted_copies_are_counted(scores: scoring.Scores, crawl: sample.Sample) -> None:
+    assert scores.duplicate_recall is not None and scores.duplicate_recall.n == crawl.kinds["exact_duplicate"]
+    assert scores.duplicate_precision is not None and scores.duplicate_precision.value > 0.5
+    assert scores.near_duplicates == crawl.kinds["near_duplicate"]
+    assert scores.near_duplicates_kept == scores.near_duplicates  # this line catches none of them yet
+
+
+@pytest.mark.parametrize(
+    ("right", "n", "low", "high"),
+    [(0, 10, 0, 0.2775), (5, 10, 0.2366, 0.7634), (10, 10, 0.7225, 1), (81, 263, 0.2553, 0.3662)],
+)
+def test_wilson_agrees_with_published_values(right: int, n: int, low: float, high: float) -> None:
+    """The last is of Newcombe 1998, table I."""
+    estimate = scoring.wilson(right, n)
+    assert estimate is not None
+    assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=5e-5)
+
+
+@given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
+def test_an_interval_holds_its_share(pair: tuple[int, int]) -> None:
+    estimate = scoring.wilson(*pair)
+    assert estimate is not None
+    assert 0 <= estimate.low <= estimate.value + 1e-12 and estimate.value <= estimate.high + 1e-12 <= 1 + 1e-12
+
+
+def test_nothing_measured_is_no_estimate() -> None:
+    assert scoring.wilson(0, 0) is None
+    assert scoring.mean(0.0, 0.0, 0) is None
+
+
+texts = st.text(st.sampled_from("ab \n漢"), max_size=30)
+
+
+@given(texts, texts)
+def test_word_f1_is_symmetric_and_one_for_the_same_words(left: str, right: str) -> None:
+    value = overlap.word_f1(left, right)
+    assert 0 <= value <= 1
+    assert value == overlap.word_f1(right, left)
+    assert overlap.word_f1(left, " ".join(reversed(left.split()))) == 1
+    assert overlap.word_f1(left, f"{left} x") < 1
+
+
+def test_word_f1_counts_words_as_often_as_both_have_them() -> None:
+    assert overlap.word_f1("a a b", "a b b c") == pytest.approx(2 * 2 / 7)
+    assert overlap.word_f1("a", "b") == 0
+
+
+def a_funnel(no_pages: int, drops: list[int], kept: int) -> Funnel:
+    pages = sum(drops) + kept
+    steps, left = [], pages
+    if no_pages:
+        steps.append(Step("captures", "record_type", "no page", no_pages, 0, pages, 9, 1.0))
+    for place, dropped in enumerate(drops):
+        left -= dropped
+        steps.append(
+            Step(f"stage {place % 3}", f"rule_{place}", "why", dropped, 1, left, 9, left / pages if pages else None)
+        )
+    return Funnel("r", no_pages + pages, pages, 9, tuple(steps), kept, 9, 9, ())
+
+
+funnels = st.builds(
+    a_funnel, st.integers(0, 10**6), st.lists(st.integers(1, 10**6), max_size=30), st.integers(0, 10**6)
+)
+
+
+def scale(drawn: Funnel, frame: river.Frame) -> float:
+    """Pixels of a page: as many as let all pages and all records have room."""
+    return min(frame.pages / max(1, drawn.pages), (frame.width - frame.bank) / max(1, drawn.records))
+
+
+@given(funnels, st.sampled_from([river.WIDE, river.NARROW]))
+def test_widths_of_the_picture_are_true_to_one_scale(drawn: Funnel, frame: river.Frame) -> None:
+    picture = river.draw(drawn, frame)
+    numbers = [
+        [float(n) for n in re.findall(r"-?[\d.]+", path)] for path in (picture.body, *(s.path for s in picture.streams))
+    ]
+    body, streams = numbers[0], numbers[1:]
+    unit = scale(drawn, frame)
+    assert body[2] - body[0] == pytest.approx(drawn.pages * unit, abs=0.02)
+    for stream, numbers_of in zip(picture.streams, streams, strict=True):
+        assert numbers_of[2] - numbers_of[0] == pytest.approx(stream.documents * unit, abs=0.02)
+    assert body[-4] - body[-2] == pytest.approx(drawn.kept * unit, abs=0.02)
+    assert max(numbers_of for path in numbers for numbers_of in path[:1]) <= frame.width
+    if picture.sink is not None:
+        corners = [float(n) for n in re.findall(r"-?[\d.]+", picture.sink)]
+        assert corners[2] - corners[0] == pytest.approx(drawn.no_pages * unit, abs=0.02)
+        assert corners[2] <= frame.width + 0.01
+
+
+@given(funnels, st.sampled_from([river.WIDE, river.NARROW]))
+def test_no_two_streams_or_labels_overlap(drawn: Funnel, frame: river.Frame) -> None:
+    picture = river.draw(drawn, frame)
+    places = [stream.y for stream in picture.streams]
+    assert all(low + frame.pitch <= high + 0.01 for low, high in itertools.pairwise(places))
+    unit = scale(drawn, frame)
+    ends = [
+        (stream.y - stream.documents * unit / 2, stream.y + stream.documents * unit / 2) for stream in picture.streams
+    ]
+    assert all(bottom < top for (_, bottom), (top, _) in itertools.pairwise(ends))
+    assert all(river_mark.y < picture.mouth for river_mark in picture.marks) and picture.mouth < picture.height
+
+
+def drawn_in(width: int, drawn: Funnel, encoding: str = "utf-8") -> str:
+    stream = io.TextIOWrapper(io.BytesIO(), encoding=encoding)
+    funnel.draw(drawn, Console(file=stream, width=width))
+    stream.flush()
+    return stream.buffer.getvalue().decode(encoding)  # type: ignore[attr-defined,no-any-return]
+
+
+@given(funnels, st.integers(60, 200))
+def test_the_funnel_fits_the_terminal_and_says_every_number(drawn: Funnel, width: int) -> None:
+    lines = drawn_in(width, drawn).splitlines()
+    grid = lines[: lines.index("", 1)]
+    assert max(map(len, grid)) <= width
+    for step in drawn.steps:
+        if step.rule != "record_type":
+            line = next(line for line in grid if line.split()[:1] == [step.rule])
+            assert f"-{step.documents_dropped:,}" in line and f" {step.documents_left:,} " in line
+    assert next(line for line in grid if line.startswith("  kept")).split()[1] == f"{drawn.kept:,}"
+
+
+def test_the_funnel_is_drawn_in_ascii_where_there_is_no_more() -> None:
+    text = drawn_in(100, a_funnel(5, [10, 20], 70), encoding="ascii")
+    assert "########" in text and "-20" in text
+
+
+def test_the_funnel_of_a_lake_is_shown(lake: Lake) -> None:
+    stream = io.StringIO()
+    funnel.show(lake, "fineweb", Console(file=stream, width=100))
+    corpus = lake.read(tables.CORPUS).collect()
+    assert f"{sum(row['tokens'] for row in corpus):,} tokens are left in the corpus" in stream.getvalue()
+    assert re.search(rf"^  kept +{len(corpus):,} ", stream.getvalue(), re.MULTILINE)
+
+
+def test_an_unknown_recipe_has_no_funnel(lake: Lake) -> None:
+    with pytest.raises(InputError, match=r"known are \['fineweb'\]"):
+        funnel.read(lake, "nobody")
