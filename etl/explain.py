@@ -263,6 +263,10 @@ def show(life: Life, console: Console, *, whole_text: bool = False) -> None:
     for decision in life.decisions:
         console.print(_safe_text(Text("  ").append(_verdict(decision))), soft_wrap=True)
     console.print()
+    _print_facts(console, _stored(life))
+    # On one line however long, so that it can be copied.
+    command = life.fetch or "not possible: the length of the record is not known"
+    console.print(Text("  to fetch it  ", style="dim").append(safe(command), style="not dim"), soft_wrap=True)
     _print_facts(console, [*_captured(life), *_extracted(life, whole_text=whole_text)])
     if life.scores:
         _print_scores(life, console)
@@ -281,10 +285,19 @@ def _print_facts(console: Console, facts: Sequence[tuple[str, Text | str]]) -> N
     console.print(grid, highlight=False)
 
 
-def _captured(life: Life) -> list[tuple[str, str]]:
+def _stored(life: Life) -> list[tuple[str, str]]:
     record = life.capture
     length = record["warc_record_length"]
     size = f"{length:,} bytes" if length is not None else "of unknown length"
+    return [
+        ("captured", f"{record['fetch_time'] or 'at an unknown time'} by crawl {record['crawl']}"),
+        ("record", f"{record['warc_record_type']}, {size} from byte {record['warc_record_offset']:,}"),
+        ("archive", f"{record['warc_filename']} at {life.archive.get('location', 'an unknown place')}"),
+    ]
+
+
+def _captured(life: Life) -> list[tuple[str, str]]:
+    record = life.capture
     charset = record["content_charset_declared"]
     answer = [f"HTTP {record['fetch_status']}" if record["fetch_status"] is not None else "no HTTP answer"]
     if record["content_mime_type"]:
@@ -296,10 +309,6 @@ def _captured(life: Life) -> list[tuple[str, str]]:
     if record["payload_length"] is not None:
         answer.append(f"{record['payload_length']:,} bytes of content")
     facts = [
-        ("captured", f"{record['fetch_time'] or 'at an unknown time'} by crawl {record['crawl']}"),
-        ("record", f"{record['warc_record_type']}, {size} from byte {record['warc_record_offset']:,}"),
-        ("archive", f"{record['warc_filename']} at {life.archive.get('location', 'an unknown place')}"),
-        ("to fetch it", life.fetch or "not possible: the length of the record is not known"),
         ("answer", ", ".join(answer)),
         ("redirect", record["fetch_redirect"]),
         ("truncated", record["content_truncated"]),
@@ -344,20 +353,21 @@ def _print_scores(life: Life, console: Console) -> None:
         grid.add_column("measured", justify="right", no_wrap=True)
         for decision in shown:
             grid.add_column(_safe_text(Text(f"recipe {decision.recipe}")), overflow="fold")
-        for signal, value in _signals(life, shown).items():
+        for signal, value in _signals(life, shown, everything=first == 0).items():
             cells = [_cell([check for check in each.checks if check.signal == signal]) for each in shown]
             grid.add_row(f"  {signal}", _safe_text(Text(_number(value))), *map(_safe_text, cells))
         console.print(grid, highlight=False)
         console.print()
 
 
-def _signals(life: Life, decisions: Sequence[Decision]) -> Fields:
-    """All numbers that were measured, and what else the rules read, in the order of the tables."""
+def _signals(life: Life, decisions: Sequence[Decision], *, everything: bool) -> Fields:
+    """What the rules read, or else all numbers that were measured, in the order of the tables."""
     read = {check.signal for decision in decisions for check in decision.checks}
     measured = {**(life.document or {}), **life.scores}
     quality = [column for column in tables.DOCUMENT_QUALITY.columns if SIGNALS[column] == tables.DOCUMENT_QUALITY.name]
     others = [column for table in SIGNAL_TABLES for column in table.columns if column in read and column not in quality]
-    return {signal: measured.get(signal) for signal in [*dict.fromkeys(others), *quality]}
+    names = [*dict.fromkeys(others), *quality]
+    return {name: measured.get(name) for name in names if everything or name in read}
 
 
 def _cell(checks: Sequence[Check]) -> Text:

@@ -63,7 +63,8 @@ class Funnel:
     """What a recipe did to the records of a lake: drops in the order of its checks.
 
     `pages` are the records whose type can hold one; `corpus_tokens` are what is left of `kept_tokens` after the recipe
-    has removed lines; `idle` are the rules of the recipe that dropped nothing.
+    has removed lines; `idle` are the rules of the recipe that dropped nothing; `duplicates` is what it looks for, None
+    where the recipe is not known.
     """
 
     recipe: str
@@ -75,6 +76,7 @@ class Funnel:
     kept_tokens: int
     corpus_tokens: int
     idle: tuple[str, ...]
+    duplicates: str | None
 
     @property
     def no_pages(self) -> int:
@@ -143,6 +145,7 @@ def read(lake: Lake, name: str) -> Funnel:
         kept_tokens=last["tokens_left"],
         corpus_tokens=(corpus and corpus["tokens"]) or 0,
         idle=tuple(rule.name for rule in recipe.rules if rule.name not in dropping) if recipe is not None else (),
+        duplicates=recipe.duplicates if recipe is not None else None,
     )
 
 

@@ -124,6 +124,7 @@ def _folder(lake: Lake) -> Path:
 def render(subject: Subject) -> str:
     """The report as HTML. Text from the web is escaped by the templates."""
     with ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda name: getattr(subject, name), ("archives", "examples")))  # more than one section asks
         found = list(pool.map(lambda section: section.collect(subject), SECTIONS))
     shown = [(section, data) for section, data in zip(SECTIONS, found, strict=True) if data is not None]
     template = environment().get_template("report.html.j2")

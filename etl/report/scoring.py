@@ -112,9 +112,13 @@ def mean(total: float, squares: float, n: int) -> Estimate | None:
 
 def score(lake: Lake, recipe: str, truth: Path) -> Scores:
     """The lake under one recipe against the truth."""
-    pages = _pages(lake, recipe, truth)
-    sums = [row.asDict() for row in _sums(_with_f1(pages)).collect()]
-    duplicates = _duplicates(lake, pages).collect()[0]
+    pages = _with_f1(_pages(lake, recipe, truth)).persist()
+    try:
+        sums = [row.asDict() for row in _sums(pages).collect()]
+        duplicates = _duplicates(lake, pages).collect()[0]
+        mistakes = _mistakes(pages).collect()
+    finally:
+        pages.unpersist()
     fates = tuple(_fates(sums))
     keep, drop = ([row for row in sums if row["expected"] == word] for word in ("kept", "dropped"))
     kept_right, kept_wrong = _total(keep, "kept"), _total(drop, "kept")
@@ -135,7 +139,7 @@ def score(lake: Lake, recipe: str, truth: Path) -> Scores:
         duplicate_precision=wilson(duplicates["true"], duplicates["dropped"]),
         near_duplicates=_total(near, "pages"),
         near_duplicates_kept=_total(near, "kept"),
-        mistakes=tuple({**row.asDict(), "detail": funnel.detail(row)} for row in _mistakes(pages).collect()),
+        mistakes=tuple({**row.asDict(), "detail": funnel.detail(row)} for row in mistakes),
     )
 
 

@@ -30,6 +30,8 @@ SNIPPET = 320  # characters of text
 HOSTS, LANGUAGES, CLUSTERS, ARCHIVES = 20, 20, 8, 20  # rows that are shown
 QUANTILES = {"5 %": 0.05, "25 %": 0.25, "50 %": 0.5, "75 %": 0.75, "95 %": 0.95}
 
+UNITS = ("tokens", "characters")
+
 Data = dict[str, Any]
 
 
@@ -48,10 +50,26 @@ class Subject:
         return self.funnel.recipe
 
     @cached_property
+    def archives(self) -> list[Data]:
+        """The view archive_health: one row per crawl and status."""
+        return [row.asDict() for row in self.view(views.ARCHIVE_HEALTH).collect()]
+
+    @cached_property
+    def examples(self) -> list[Data]:
+        """Some pages of each rule: those with the smallest hashes, so chosen by chance, but always the same."""
+        is_page = (F.col("decision") == "dropped") & (F.col("rule") != "record_type")
+        by_hash = Window.partitionBy("rule").orderBy(F.xxhash64("doc_id"), "doc_id")
+        ranked = self.decided().where(is_page).withColumn("place", F.row_number().over(by_hash))
+        columns = ("place", "doc_id", "warc_filename", "url", "rule", "value", "detail")
+        rows = ranked.where(F.col("place") <= EXAMPLES).select(*columns).collect()
+        found = [{**row.asDict(), "detail": funnel.detail(row)} for row in rows]
+        texts = _beginnings(self.lake, found) if found else {}
+        return [{**row, "text": texts.get(row["doc_id"])} for row in sorted(found, key=lambda row: int(row["place"]))]
+
+    @property
     def is_sample(self) -> bool:
         """Whether what came in was made by goldenlake itself."""
-        crawls = {row["crawl"] for row in self.lake.read(tables.WARC_FILES).select("crawl").distinct().collect()}
-        names = [crawl == "sample" or crawl.startswith("sample-") for crawl in crawls]
+        names = [row["crawl"] == "sample" or row["crawl"].startswith("sample-") for row in self.archives]
         return self.truth is not None or (bool(names) and all(names))
 
     def view(self, view: View) -> DataFrame:
@@ -81,30 +99,37 @@ def truth(subject: Subject) -> Data | None:
 def arrivals(subject: Subject) -> Data:
     """Archives, records by type, answers by status and MIME type, and what could not be read."""
     captures = subject.lake.read(tables.CAPTURES)
-    kinds = captures.groupBy("warc_record_type", "fetch_status", "content_mime_detected")
-    rows = kinds.agg(F.count(F.lit(1)).alias("records"), F.sum("payload_length").alias("bytes")).collect()
+    kind_of_error = F.split("ingest_error", ":")[0].alias("error")
+    kinds = captures.groupBy("warc_record_type", "fetch_status", "content_mime_detected", kind_of_error)
+    sums = kinds.agg(
+        F.count(F.lit(1)).alias("records"),
+        F.sum("payload_length").alias("bytes"),
+        F.min("ingest_error").alias("example"),
+    )
     types: Counter[str] = Counter()
     statuses: Counter[str] = Counter()
     mimes: Counter[str] = Counter()
+    errors: Counter[str] = Counter()
+    examples: dict[str, str] = {}
     content = 0
-    for row in rows:
+    for row in sums.collect():
         types[row["warc_record_type"]] += row["records"]
         content += row["bytes"] or 0
         if row["warc_record_type"] in PAGE_RECORDS:
             statuses["none" if row["fetch_status"] is None else str(row["fetch_status"])] += row["records"]
             mimes[row["content_mime_detected"] or "none"] += row["records"]
-    kind_of_error = F.split("ingest_error", ":")[0]
-    errors = captures.where(F.col("ingest_error").isNotNull()).groupBy(kind_of_error.alias("error"))
-    failed = errors.agg(F.count(F.lit(1)).alias("records"), F.min("ingest_error").alias("example"))
+        if row["error"] is not None:
+            errors[row["error"]] += row["records"]
+            examples[row["error"]] = min(row["example"], examples.get(row["error"], row["example"]))
     return {
-        "archives": [row.asDict() for row in subject.view(views.ARCHIVE_HEALTH).collect()],
+        "archives": subject.archives,
         "content_bytes": content,
         "counts": {
             "Records by type": _largest(types),
             "Pages by HTTP status": _largest(statuses),
             "Pages by detected MIME type": _largest(mimes),
         },
-        "errors": [row.asDict() for row in failed.orderBy(F.desc("records"), "error").limit(HOSTS).collect()],
+        "errors": [(error, count, examples.get(error, "")) for error, count in _largest(errors, HOSTS)],
     }
 
 
@@ -132,26 +157,12 @@ def _failed(row: Data) -> Data:
 
 def examples(subject: Subject) -> Data | None:
     """Some pages of each rule that dropped pages, with the reason and the beginning of the text."""
-    dropped = subject.decided().where((F.col("decision") == "dropped") & (F.col("rule") != "record_type"))
-    chosen = _first_by_hash(dropped, "rule", EXAMPLES)
-    columns = ("doc_id", "warc_filename", "url", "rule", "value", "detail")
-    found = [{**row.asDict(), "detail": funnel.detail(row)} for row in chosen.select(*columns).collect()]
-    if not found:
-        return None
-    texts = _beginnings(subject.lake, found)
     rules = []
     for step in subject.funnel.steps:
-        pages = [{**row, "text": texts.get(row["doc_id"])} for row in found if row["rule"] == step.rule]
+        pages = [row for row in subject.examples if row["rule"] == step.rule]
         if pages:
-            pages.sort(key=lambda row: str(row["doc_id"]))
             rules.append({"rule": step.rule, "reason": step.reason, "dropped": step.documents_dropped, "pages": pages})
-    return {"rules": rules}
-
-
-def _first_by_hash(rows: DataFrame, group: str, count: int) -> DataFrame:
-    """The rows of each group with the smallest hashes of doc_id: chosen by chance, but always the same."""
-    by_hash = Window.partitionBy(group).orderBy(F.xxhash64("doc_id"), "doc_id")
-    return rows.withColumn("place", F.row_number().over(by_hash)).where(F.col("place") <= count)
+    return {"rules": rules} if rules else None
 
 
 def _beginnings(lake: Lake, pages: list[Data]) -> dict[str, str]:
@@ -203,24 +214,28 @@ def lengths(subject: Subject) -> Data | None:
     documents = subject.lake.read(tables.DOCUMENTS).select("doc_id", F.col("text_length").alias("characters"))
     # Key: a document has one disposition under a recipe.
     measured = decided.join(documents, "doc_id", how="inner")
-    units = {name: _distribution(measured, name) for name in ("tokens", "characters")}
-    return {"units": units} if any(unit["rows"] for unit in units.values()) else None
-
-
-def _distribution(measured: DataFrame, unit: str) -> Data:
-    """Documents in bins that each end at twice of where they begin, and quantiles."""
+    pairs = [F.struct(F.lit(unit).alias("unit"), F.col(unit).alias("length")) for unit in UNITS]
+    lengths_of = measured.select("decision", F.inline(F.array(*pairs)))
     is_kept = F.col("decision") == "kept"
-    kept = F.count(F.when(is_kept, True))
     # The largest power of two that is not greater; 0 has a bin of its own.
-    begin = F.when(F.col(unit) < 1, F.lit(0)).otherwise(F.pow(F.lit(2), F.floor(F.log2(unit))).cast("bigint"))
-    bins = measured.groupBy(begin.alias("begin")).agg(F.count(F.lit(1)).alias("documents"), kept.alias("kept"))
-    sums = measured.agg(_quantiles(F.col(unit)).alias("all"), _quantiles(F.when(is_kept, F.col(unit))).alias("kept"))
-    row = sums.collect()[0]
-    quantiles = [
-        (name, row["all"][place] if row["all"] else None, row["kept"][place] if row["kept"] else None)
-        for place, name in enumerate(QUANTILES)
-    ]
-    return {"rows": [each.asDict() for each in bins.orderBy("begin").collect()], "quantiles": quantiles}
+    power = F.pow(F.lit(2), F.floor(F.log2("length"))).cast("bigint")
+    bins = lengths_of.groupBy("unit", F.when(F.col("length") < 1, F.lit(0)).otherwise(power).alias("begin"))
+    counts = bins.agg(F.count(F.lit(1)).alias("documents"), F.count(F.when(is_kept, True)).alias("kept"))
+    rows = [row.asDict() for row in counts.orderBy("unit", "begin").collect()]
+    everything, kept = _quantiles(F.col("length")), _quantiles(F.when(is_kept, F.col("length")))
+    sums = lengths_of.groupBy("unit").agg(everything.alias("all"), kept.alias("kept")).collect()
+    quantiles = {row["unit"]: _named(row["all"], row["kept"]) for row in sums}
+    if not rows:
+        return None
+    return {
+        "units": {
+            unit: {"rows": [row for row in rows if row["unit"] == unit], "quantiles": quantiles[unit]} for unit in UNITS
+        }
+    }
+
+
+def _named(everything: list[int], kept: list[int] | None) -> list[tuple[str, int, int | None]]:
+    return [(name, everything[place], kept[place] if kept else None) for place, name in enumerate(QUANTILES)]
 
 
 def _quantiles(value: Column) -> Column:
@@ -244,14 +259,15 @@ def training(subject: Subject) -> Data:
 
 def books(subject: Subject) -> Data:
     """Records read against dispositions written."""
-    view = subject.view(views.LEDGER)
-    sums = view.agg(
-        F.count(F.lit(1)).alias("archives"),
-        *[F.coalesce(F.sum(name), F.lit(0)).alias(name) for name in ("records", "dispositions", "kept", "dropped")],
-        F.count(F.when(~F.col("balances"), True)).alias("unbalanced"),
-    )
-    rows = view.orderBy("balances", "warc_filename").limit(ARCHIVES).collect()
-    return {**sums.collect()[0].asDict(), "rows": [row.asDict() for row in rows]}
+    rows = subject.view(views.LEDGER).orderBy("balances", "warc_filename").limit(ARCHIVES).collect()
+    records = sum(row["records"] for row in subject.archives)
+    return {
+        "archives": sum(row["archives"] for row in subject.archives),
+        "records": records,
+        "funnel": subject.funnel,
+        "balances": records == subject.funnel.records and all(row["balances"] for row in rows),
+        "rows": [row.asDict() for row in rows],
+    }
 
 
 def timings(subject: Subject) -> Data:
@@ -262,15 +278,14 @@ def timings(subject: Subject) -> Data:
 def next_steps(subject: Subject) -> Data:
     """Commands to go on with, about this lake."""
     lake = subject.lake
-    dropped = subject.decided().where((F.col("decision") == "dropped") & F.col("tokens").isNotNull())
-    page = dropped.orderBy("doc_id").select("url").head(1)
+    urls = [row["url"] for row in subject.examples if row["url"] and row["text"]]
     if lake.warehouse is None:
         place = f"--namespace {lake.namespace}"
     else:
         place = "" if Path(lake.warehouse).name == DEFAULT_WAREHOUSE else f"--warehouse {Path(lake.warehouse).name}"
     return {
         "place": place,
-        "page": page[0]["url"] if page else None,
+        "page": urls[0] if urls else None,
         "tables": [table.name for table in tables.ALL],
         "views": views.ALL,
     }

@@ -9,13 +9,13 @@ CREATE OR REPLACE VIEW ledger (
 )
 COMMENT 'The books of each archive: records read against dispositions written'
 AS
-WITH recipes AS (
-  SELECT DISTINCT recipe FROM dispositions
-),
-written AS (
+WITH written AS (
   SELECT recipe, warc_filename, count(*) AS dispositions, count_if(decision = 'kept') AS kept
   FROM dispositions
   GROUP BY recipe, warc_filename
+),
+recipes AS (
+  SELECT DISTINCT recipe FROM written
 ),
 read AS (
   SELECT recipes.recipe, warc_files.warc_filename, coalesce(warc_files.records, 0) AS records

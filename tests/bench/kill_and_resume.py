@@ -3,9 +3,9 @@
 Usage:
     python tests/bench/kill_and_resume.py --kills 12 --pages 300
 
-One lake is killed again and again: each run gets a little more time than the last stage reached needs, drawn from
---seed, so the kills are spread over all stages. Then one run is left to end. Prints a line for each kill with the
-commits that stood by then, and the verdict; ends with status 1 when a table differs.
+One lake is killed again and again: each run goes some commits further than the last, drawn from --seed, and then up to
+six seconds into the work on the next, so the kills are spread over all stages. Then one run is left to end. Prints a
+line for each kill with the commits that stood by then, and the verdict; ends with status 1 when a table differs.
 """
 
 from __future__ import annotations
@@ -59,18 +59,22 @@ def main() -> int:
         final = commits(root / "clean")
         console.print(f"clean run: {whole:.0f} s, {final} commits")
         for kill in range(1, options.kills + 1):
-            # From the moment when the session stands: earlier there is nothing to interrupt.
-            moment = whole * moments.uniform(0.15, 0.98)
+            # Some commits further than the last kill, and then anywhere in the work on the next one.
+            standing = commits(root / "killed")
+            target = min(final - 1, standing + moments.randint(0, max(1, 2 * final // options.kills)))
+            delay = moments.uniform(0, 6)
             run = start(root / "killed", crawl.files, log)
+            while run.poll() is None and (
+                commits(root / "killed") < target or not (root / "killed/warc_files").exists()
+            ):
+                time.sleep(0.05)
             try:
-                run.wait(moment)
-                console.print(f"kill {kill:>2}: the run had ended before {moment:.1f} s; starting over")
-                subprocess.run(["rm", "-rf", str(root / "killed")], check=True)
-                continue
+                run.wait(delay)
+                console.print(f"kill {kill:>2}: the run had ended")
             except subprocess.TimeoutExpired:
                 os.killpg(run.pid, signal.SIGKILL)
                 run.wait()
-            console.print(f"kill {kill:>2}: after {moment:5.1f} s, {commits(root / 'killed'):>3} commits stand")
+                console.print(f"kill {kill:>2}: {commits(root / 'killed'):>3} of {final} commits stand")
         if start(root / "killed", crawl.files, log).wait() != 0:
             console.print(log.read_text()[-3000:])
             return 2
