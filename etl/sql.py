@@ -10,7 +10,8 @@ from pyspark.sql import DataFrame
 from rich.console import Console
 from rich.table import Table
 
-from etl import cli, job, tables
+from etl import cli, job, tables, views
+from etl.explain import safe
 from etl.lake import Lake
 
 PROMPT, MORE = "lake> ", "  ... "
@@ -36,7 +37,7 @@ def _cell(value: object) -> str:
         return f"{value:,.4g}" if abs(value) < 1000 else f"{value:,.0f}"
     if isinstance(value, (bytes, bytearray)):
         return f"{len(value):,} bytes"
-    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else str(value)
+    text = f"{value:,}" if isinstance(value, int) and not isinstance(value, bool) else safe(str(value))
     return text if len(text) <= 300 else text[:297] + "..."
 
 
@@ -82,5 +83,6 @@ def main(argv: Sequence[str] | None = None) -> None:
             import readline  # noqa: F401  gives the prompt a history and line editing
 
             console.print("tables: " + ", ".join(table.name for table in tables.ALL))
+            console.print("views: " + ", ".join(view.name for view in views.ALL))
         for statement in _statements():
             ask(lake, statement, console, options.limit)

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from etl import cli, funnel, report, sample, tables
-from etl.errors import InputError
+from etl.errors import InputError, WarehouseError
 from etl.funnel import Funnel, Step
 from etl.kernels import overlap
 from etl.lake import Lake
@@ -167,6 +167,8 @@ def test_a_report_that_fails_leaves_the_one_before(lake: Lake, tmp_path: Path) -
     with pytest.raises(InputError, match=r"'nobody' has decided nothing in this lake, known are \['fineweb'\]"):
         report.write(lake, path, recipe="nobody", training_set="pretrain")
     assert [found.read_text() for found in tmp_path.iterdir()] == ["before"]
+    with pytest.raises(WarehouseError, match=r"absent/report\.html: cannot be written: No such file"):
+        report.write(lake, tmp_path / "absent" / "report.html", recipe="fineweb", training_set="pretrain")
 
 
 def test_text_from_the_web_is_text(written: str) -> None:

@@ -24,7 +24,7 @@ from pyspark.sql import DataFrame
 
 import etl
 from etl import cli, funnel, job, tables
-from etl.errors import InputError
+from etl.errors import InputError, WarehouseError
 from etl.lake import Lake
 from etl.pipeline import Plan
 from etl.progress import StageRun
@@ -81,6 +81,7 @@ def write(
 
     Raises:
         InputError: the recipe has decided nothing in this lake.
+        WarehouseError: there is no such folder, or it cannot be written.
     """
     subject = Subject(
         lake=lake,
@@ -89,11 +90,13 @@ def write(
         truth=truth,
         runs=None if runs is None else tuple(runs),
     )
-    page = render(subject)
-    descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        descriptor, unfinished = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:
+        raise WarehouseError(f"{path}: cannot be written: {error.strerror}") from error
     try:
         with open(descriptor, "w", encoding="utf-8") as file:
-            file.write(page)
+            file.write(render(subject))
         os.chmod(unfinished, 0o644)
         os.replace(unfinished, path)
     except BaseException:
