@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
+from rich.console import Console
 
 from etl import lake as lakes
 from etl import ledger, pipeline, tables
 from etl.errors import ContractError, InputError, LedgerError, WarehouseError
 from etl.lake import Lake
 from etl.pipeline import PipelineConfig, Plan
+from etl.progress import Reporter
 from etl.runner import Runner
 from etl.sample import Sample
 from etl.stage import NoParams, Stage
@@ -41,10 +44,17 @@ def plan(crawl: Sample) -> Plan:
     return pipeline.plan(PipelineConfig(input=tuple(str(path) for path in crawl.files), crawl="sample"))
 
 
+@pytest.fixture(scope="module")
+def own(spark: SparkSession, lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Lake:
+    """A copy of the finished lake, to be written to."""
+    folder = tmp_path_factory.mktemp("own") / "lake"
+    shutil.copytree(str(lake.warehouse), folder)
+    return Lake(spark, str(folder), "own").open()
+
+
 @pytest.fixture
-def runner(spark: SparkSession, lake: Lake) -> Runner:
-    assert lake.warehouse is not None
-    return runner_on(spark, Path(lake.warehouse), lake.namespace)
+def runner(own: Lake) -> Runner:
+    return Runner(own, Reporter(own.spark, Console(quiet=True)))
 
 
 def test_a_second_run_commits_nothing(runner: Runner, plan: Plan) -> None:
@@ -88,14 +98,14 @@ def test_every_commit_says_what_made_it(lake: Lake) -> None:
     assert last["params"]["name"] == "fineweb"
 
 
-def test_other_rules_touch_no_annotation(spark: SparkSession, lake: Lake, plan: Plan, tmp_path: Path) -> None:
+def test_other_rules_touch_no_annotation(runner: Runner, tmp_path: Path) -> None:
     """A threshold is tried by one cheap stage; the other recipe stands beside the first, whose rows stay."""
     recipe = tmp_path / "longer.yaml"
     recipe.write_text("name: longer\ndescription: d\nsource: s\nrules: [{name: min_words, signal: words, min: 200}]\n")
+    lake = runner.lake
     before = versions(lake)
     kept = lake.read(tables.CORPUS).where("recipe = 'fineweb'").count()
     other = pipeline.plan(PipelineConfig(recipe=str(recipe), training_set="longer"))
-    runner = runner_on(spark, Path(str(lake.warehouse)), lake.namespace)
     pipeline.curate(runner, other)
     pipeline.build_training_set(runner, other)
     changed = {name for name, version in versions(lake).items() if version != before[name]}
@@ -106,26 +116,25 @@ def test_other_rules_touch_no_annotation(spark: SparkSession, lake: Lake, plan: 
     assert dropped.count() > 0
 
 
-def test_rows_without_their_mark_are_made_again(spark: SparkSession, lake: Lake, tmp_path: Path, plan: Plan) -> None:
+def test_rows_without_their_mark_are_made_again(runner: Runner) -> None:
     """What a kill between the commit of the rows and the commit of the mark leaves."""
-    runner = runner_on(spark, Path(str(lake.warehouse)), lake.namespace)
-    before = contents(lake)
-    spark.sql(f"DELETE FROM {lake.name(tables.STAGE_FILES)} WHERE stage = 'document_tokens'")
+    before = contents(runner.lake)
+    marks = runner.lake.name(tables.STAGE_FILES)
+    runner.lake.spark.sql(f"DELETE FROM {marks} WHERE stage = 'document_tokens'")
     runner.by_file(DOCUMENT_TOKENS, TokenParams())
     assert not runner.reporter.runs[-1].skipped
-    assert contents(lake) == before
+    assert contents(runner.lake) == before
 
 
-def test_a_result_that_breaks_its_contract_is_not_written(spark: SparkSession, lake: Lake) -> None:
+def test_a_result_that_breaks_its_contract_is_not_written(runner: Runner) -> None:
     def document_tokens(documents: DataFrame, _params: NoParams) -> DataFrame:
         return documents.select("doc_id", "warc_filename", F.lit("x").alias("tokenizer"), F.lit("1").alias("tokens"))
 
-    before = lake.version(tables.DOCUMENT_TOKENS)
-    runner = runner_on(spark, Path(str(lake.warehouse)), lake.namespace)
+    before = runner.lake.version(tables.DOCUMENT_TOKENS)
     broken = Stage(document_tokens, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_TOKENS, version=9)
     with pytest.raises(ContractError, match="document_tokens: 'tokens' is string, the contract says bigint"):
         runner.by_file(broken, NoParams())
-    assert lake.version(tables.DOCUMENT_TOKENS) == before
+    assert runner.lake.version(tables.DOCUMENT_TOKENS) == before
 
 
 def test_a_ledger_that_does_not_balance_is_an_error(spark: SparkSession, crawl: Sample, tmp_path: Path) -> None:
