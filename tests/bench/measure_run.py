@@ -26,15 +26,18 @@ PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 def resident(group: int) -> tuple[int, int]:
-    """Resident bytes of the JVM and of the Python processes in a process group."""
+    """Resident bytes of the JVM and of the Python processes in a process group.
+
+    While the JVM starts a process, a copy of it is there for a moment: the largest one counts.
+    """
     java = python = 0
-    for stat in Path("/proc").glob("[0-9]*/stat"):
+    for process in Path("/proc").glob("[0-9]*"):
         try:
-            name, rest = stat.read_text().rsplit(")", 1)
-            fields = rest.split()
+            fields = (process / "stat").read_text().rsplit(")", 1)[1].split()
             if int(fields[2]) == group:
                 size = int(fields[21]) * PAGE_BYTES
-                java, python = (java + size, python) if "(java" in name else (java, python + size)
+                is_java = (process / "exe").resolve().name == "java"
+                java, python = (max(java, size), python) if is_java else (java, python + size)
         except (OSError, IndexError, ValueError):  # the process has ended
             continue
     return java, python
