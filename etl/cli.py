@@ -10,6 +10,8 @@ from pathlib import Path
 
 import etl
 from etl import job
+from etl.errors import InputError
+from etl.lake import is_local
 
 # Command, and the module of jobs/ whose main(argv) it is.
 JOBS = {
@@ -72,9 +74,7 @@ def existing(options: argparse.Namespace) -> argparse.Namespace:
         InputError: there is no lake at the place.
     """
     place = options.warehouse or job.DEFAULT_WAREHOUSE
-    if options.namespace is None and "://" not in place and not (Path(place) / "warc_files" / "_delta_log").is_dir():
-        from etl.errors import InputError
-
+    if options.namespace is None and is_local(place) and not (Path(place) / "warc_files" / "_delta_log").is_dir():
         raise InputError(f"{place}: there is no lake; name it with --warehouse, or make one with goldenlake run")
     return options
 

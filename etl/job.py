@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 from rich.console import Console
@@ -124,7 +124,7 @@ def reported_errors() -> Iterator[None]:
 def writer(options: argparse.Namespace) -> Iterator[Runner]:
     """A runner on the lake that `options` name, which nobody else writes meanwhile."""
     place = _warehouse(options)
-    with lake.writing(place) if place else _unlocked():
+    with lake.writing(place) if place else nullcontext():
         opened = open_lake(options)
         yield Runner(opened, Reporter(opened.spark, Console(stderr=True)))
 
@@ -136,7 +136,7 @@ def open_lake(options: argparse.Namespace) -> Lake:
         logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what they say stands in the exception too
     pairs = tuple(tuple(pair.split("=", 1)) for pair in options.conf)
     place = _warehouse(options)
-    log = Path(place) / "_spark.log" if place and "://" not in place and os.access(place, os.W_OK) else None
+    log = Path(place) / "_spark.log" if place and lake.is_local(place) and os.access(place, os.W_OK) else None
     spark = session.connect(session.SessionConfig(options.cores, options.driver_memory, options=pairs), log)
     return Lake(spark, place, options.namespace or "default").open()
 
@@ -145,9 +145,4 @@ def _warehouse(options: argparse.Namespace) -> str | None:
     if options.namespace and options.warehouse is None:
         return None
     place = options.warehouse or DEFAULT_WAREHOUSE
-    return place if "://" in place else str(Path(place).resolve())
-
-
-@contextmanager
-def _unlocked() -> Iterator[None]:
-    yield
+    return str(Path(place).resolve()) if lake.is_local(place) else place

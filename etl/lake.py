@@ -101,7 +101,7 @@ class Lake:
     def is_table(self, table: Table) -> bool:
         """Whether the Delta table is in the warehouse already."""
         path = f"{self.warehouse}/{table.name}"
-        if "://" not in path:
+        if is_local(path):
             return (Path(path) / "_delta_log").is_dir()
         return bool(self.spark.sql(f"SHOW TABLES IN {self.namespace} LIKE '{table.name}'").head(1))
 
@@ -153,6 +153,11 @@ class Lake:
         return None
 
 
+def is_local(place: str) -> bool:
+    """Whether a warehouse is a folder of this machine and not an address."""
+    return "://" not in place
+
+
 def sql_string(value: str) -> str:
     """A SQL string literal."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
@@ -168,7 +173,7 @@ def writing(warehouse: str) -> Iterator[None]:
     Raises:
         WarehouseError: the directory cannot be written, or another process holds it.
     """
-    if "://" in warehouse:
+    if not is_local(warehouse):
         yield
         return
     path = Path(warehouse)

@@ -66,7 +66,7 @@ class Runner:
                 with self.reporter.batch(run):
                     inputs = [self.lake.read(table).where(F.col("warc_filename").isin(names)) for table in stage.inputs]
                     rows = stage.transform(*inputs, params)
-                    metadata = self._metadata(stage, params, {"warc_filename": names})
+                    metadata = self._metadata(stage, params, {"warc_filename": names}, self._versions(stage))
                     self.lake.replace(stage.output, rows, {"warc_filename": names}, metadata)
                 self._mark(stage, {name: wanted[name] for name in names}, metadata)
 
@@ -75,7 +75,7 @@ class Runner:
 
         Inputs are read at the versions that the commit's metadata names, whatever is committed meanwhile.
         """
-        versions = {table.name: self.lake.version(table) for table in stage.inputs}
+        versions = self._versions(stage)
         fingerprint = stage.fingerprint(params, digest(versions))
         values = {column: [value] for column, value in part.items()}
         with self.reporter.stage(stage.name) as run:
@@ -86,7 +86,7 @@ class Runner:
             with self.reporter.batch(run):
                 inputs = [self.lake.read(table, versions[table.name]) for table in stage.inputs]
                 rows = stage.transform(*inputs, params)
-                metadata = {**self._metadata(stage, params, values), "inputs": versions, "fingerprint": fingerprint}
+                metadata = {**self._metadata(stage, params, values, versions), "fingerprint": fingerprint}
                 self.lake.replace(stage.output, rows, values, metadata)
 
     def _archives(self) -> dict[str, Row]:
@@ -121,12 +121,16 @@ class Runner:
         part = {"stage": [stage.output.name], "warc_filename": list(fingerprints)}
         self.lake.replace(tables.STAGE_FILES, marks, part, metadata)
 
-    def _metadata(self, stage: Stage, params: Any, part: Mapping[str, Any]) -> dict[str, Any]:
+    def _versions(self, stage: Stage) -> dict[str, int]:
+        return {table.name: self.lake.version(table) for table in stage.inputs}
+
+    @staticmethod
+    def _metadata(stage: Stage, params: Any, part: Mapping[str, Any], versions: Mapping[str, int]) -> dict[str, Any]:
         return {
             "stage": stage.name,
             "stage_version": stage.version,
             "params": asdict(params),
             "package": f"goldenlake {etl.__version__}",
-            "inputs": {table.name: self.lake.version(table) for table in stage.inputs},
+            "inputs": dict(versions),
             "slice": part,
         }

@@ -25,7 +25,7 @@ from pyspark.sql import DataFrame
 import etl
 from etl import cli, funnel, job, tables
 from etl.errors import InputError, WarehouseError
-from etl.lake import Lake
+from etl.lake import Lake, is_local
 from etl.pipeline import Plan
 from etl.progress import StageRun
 from etl.report import sections
@@ -121,7 +121,7 @@ def tell(runner: Runner, plan: Plan) -> None:
 
 def _folder(lake: Lake) -> Path:
     """Where the report goes: the warehouse, or the working folder for a lake on an object store or in a catalog."""
-    return Path(lake.warehouse if lake.warehouse and "://" not in lake.warehouse else ".")
+    return Path(lake.warehouse if lake.warehouse and is_local(lake.warehouse) else ".")
 
 
 def render(subject: Subject) -> str:
