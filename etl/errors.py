@@ -27,3 +27,7 @@ class SessionError(GoldenlakeError):
 
 class LedgerError(GoldenlakeError):
     """Records read and dispositions written do not add up."""
+
+
+class TrainingError(GoldenlakeError):
+    """A training process has failed, with the words it left."""

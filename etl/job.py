@@ -9,10 +9,11 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 
-from etl import config, lake, session
+from etl import config, locks, session
 from etl.errors import GoldenlakeError
 from etl.lake import Lake
 from etl.pipeline import PipelineConfig, Plan, plan
@@ -37,12 +38,7 @@ def run(doc: str | None, steps: Sequence[Step], argv: Sequence[str] | None = Non
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
     """The options that every writing job has."""
-    text = doc or ""
-    result = argparse.ArgumentParser(
-        description=text.strip().partition("\n")[0],
-        epilog=text.partition("\n")[2],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
-    )
+    result = described(doc)
     data = result.add_argument_group("what to make")
     data.add_argument(
         "--input",
@@ -64,17 +60,32 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     data.add_argument("--recipe", help="file of conf/recipes, or a path")
     data.add_argument("--mixture", help="file of conf/mixtures, or a path")
     data.add_argument("--training-set", help="name of the training set")
-    data.add_argument("--config", type=Path, help="YAML file such as conf/pipeline.yaml")
-    data.add_argument(
+    add_config_options(data, "conf/pipeline.yaml", "extract.engine=resiliparse")
+    add_lake_options(result)
+    return result
+
+
+def described(doc: str | None) -> argparse.ArgumentParser:
+    """A parser whose help is the docstring of a job: its first line above the options, the rest below."""
+    text = doc or ""
+    return argparse.ArgumentParser(
+        description=text.strip().partition("\n")[0],
+        epilog=text.partition("\n")[2],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+
+
+def add_config_options(group: Any, file: str, assignment: str) -> None:
+    """The options that say the configuration: a file, and single keys of it."""
+    group.add_argument("--config", type=Path, help=f"YAML file such as {file}")
+    group.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="KEY=VALUE",
         dest="assignments",
-        help="any key of the configuration, such as extract.engine=resiliparse",
+        help=f"any key of the configuration, such as {assignment}",
     )
-    add_lake_options(result)
-    return result
 
 
 def add_lake_options(result: argparse.ArgumentParser) -> None:
@@ -124,7 +135,7 @@ def reported_errors() -> Iterator[None]:
 def writer(options: argparse.Namespace) -> Iterator[Runner]:
     """A runner on the lake that `options` name, which nobody else writes meanwhile."""
     place = _warehouse(options)
-    with lake.writing(place) if place else nullcontext():
+    with locks.writing(place) if place else nullcontext():
         opened = open_lake(options)
         yield Runner(opened, Reporter(opened.spark, Console(stderr=True)))
 
@@ -136,7 +147,7 @@ def open_lake(options: argparse.Namespace) -> Lake:
         logging.getLogger(noisy).setLevel(logging.CRITICAL)  # what they say stands in the exception too
     pairs = tuple(tuple(pair.split("=", 1)) for pair in options.conf)
     place = _warehouse(options)
-    log = Path(place) / "_spark.log" if place and lake.is_local(place) and os.access(place, os.W_OK) else None
+    log = Path(place) / "_spark.log" if place and locks.is_local(place) and os.access(place, os.W_OK) else None
     spark = session.connect(session.SessionConfig(options.cores, options.driver_memory, options=pairs), log)
     return Lake(spark, place, options.namespace or "default").open()
 
@@ -145,4 +156,4 @@ def _warehouse(options: argparse.Namespace) -> str | None:
     if options.namespace and options.warehouse is None:
         return None
     place = options.warehouse or DEFAULT_WAREHOUSE
-    return str(Path(place).resolve()) if lake.is_local(place) else place
+    return str(Path(place).resolve()) if locks.is_local(place) else place

@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import logging
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +14,7 @@ from pyspark.sql import DataFrame, SparkSession
 
 from etl import tables, views
 from etl.errors import ContractError, WarehouseError
+from etl.locks import is_local
 from etl.tables import Table
 
 logger = logging.getLogger(__name__)
@@ -51,6 +49,13 @@ class Lake:
 
     def name(self, table: Table) -> str:
         return f"{self.namespace}.{table.name}"
+
+    def location(self, table: Table) -> str:
+        """Folder or address of a table, for those who read it without Spark."""
+        if self.warehouse is not None:
+            return f"{self.warehouse}/{table.name}"
+        detail = self.spark.sql(f"DESCRIBE DETAIL {self.name(table)}").collect()[0]
+        return str(detail["location"]).removeprefix("file:")
 
     def open(self) -> Lake:
         """Create the tables that are missing, compare those that are there with their contracts, and make the views.
@@ -153,46 +158,7 @@ class Lake:
         return None
 
 
-def is_local(place: str) -> bool:
-    """Whether a warehouse is a folder of this machine and not an address."""
-    return "://" not in place
-
-
 def sql_string(value: str) -> str:
     """A SQL string literal."""
     escaped = value.replace("\\", "\\\\").replace("'", "\\'")
     return f"'{escaped}'"
-
-
-@contextmanager
-def writing(warehouse: str) -> Iterator[None]:
-    """Hold the warehouse for one writer. The lock goes with the process, also when it is killed.
-
-    Object stores have no such lock: there two runs meet in Delta, which lets one of them win and fails the other.
-
-    Raises:
-        WarehouseError: the directory cannot be written, or another process holds it.
-    """
-    if not is_local(warehouse):
-        yield
-        return
-    path = Path(warehouse)
-    try:
-        path.mkdir(parents=True, exist_ok=True)
-        lock = os.open(path / "_goldenlake.lock", os.O_RDWR | os.O_CREAT, 0o644)
-    except OSError as error:
-        raise WarehouseError(f"{warehouse}: cannot be written: {error.strerror}") from error
-    try:
-        fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError as error:
-        holder = os.read(lock, 64).decode() or "unknown"
-        os.close(lock)
-        raise WarehouseError(
-            f"{warehouse}: another run (process {holder}) is writing it; wait for it to end"
-        ) from error
-    try:
-        os.truncate(lock, 0)
-        os.write(lock, str(os.getpid()).encode())
-        yield
-    finally:
-        os.close(lock)

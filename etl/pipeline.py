@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import etl
-from etl import archives, config, files, ledger, tables
+from etl import archives, config, files, ledger, sets
 from etl.archives import Record
 from etl.config import STRICT
-from etl.lake import Lake
 from etl.runner import Runner
-from etl.stage import NoParams, digest
+from etl.sets import SetPlan
+from etl.stage import NoParams
 from etl.stages.annotate import DOCUMENT_LANGUAGE, DOCUMENT_QUALITY, DOCUMENT_TOKENS, TokenParams
 from etl.stages.curate import CORPUS, DISPOSITIONS, CorpusParams, Recipe
 from etl.stages.dedup import DUPLICATE_CLUSTERS, EXACT
 from etl.stages.extract import DOCUMENTS, ExtractParams
 from etl.stages.ingest import CAPTURES, WARC_FILES, IngestParams
-from etl.stages.mix import TRAINING_DOCUMENTS, TRAINING_SETS, ManifestParams, Mixture, TrainingSetParams
-from etl.tables import Table
+from etl.stages.mix import Mixture
 
 
 @dataclass(frozen=True)
@@ -122,36 +118,8 @@ def curate(runner: Runner, plan: Plan) -> None:
 
 def build_training_set(runner: Runner, plan: Plan) -> None:
     """`corpus` to a training set and its manifest."""
-    name = plan.config.training_set
-    part = {"training_set": name}
-    runner.whole(TRAINING_DOCUMENTS, TrainingSetParams(name, plan.recipe.name, plan.mixture), part)
-    runner.whole(TRAINING_SETS, manifest(runner.lake, plan), part)
+    tokenizer = plan.config.tokens.tokenizer
+    sets.build(runner, SetPlan(plan.config.training_set, "documents", plan.recipe, plan.mixture, tokenizer))
 
 
 STEPS = (ingest, extract, annotate, curate, build_training_set)
-
-
-def manifest(lake: Lake, plan: Plan) -> ManifestParams:
-    """The manifest of the set that stands in `training_documents`, with the joint versions of all tables before it."""
-    name, tokenizer = plan.config.training_set, plan.config.tokens.tokenizer
-    recipe, mixture = asdict(plan.recipe), asdict(plan.mixture)
-    content: dict[str, Any] = {
-        "training_set": name,
-        "package": f"goldenlake {etl.__version__}",
-        "recipe": recipe,
-        "mixture": mixture,
-        "tokenizer": tokenizer,
-        "inputs": _inputs(lake, tables.TRAINING_DOCUMENTS, {"training_set": [name]}, plan.recipe.name),
-    }
-    text = json.dumps(content, sort_keys=True, ensure_ascii=False)
-    return ManifestParams(name, text, digest(recipe), digest(mixture), tokenizer)
-
-
-def _inputs(lake: Lake, table: Table, part: dict[str, list[str]], recipe: str) -> dict[str, int]:
-    """Version of every table that the slice was made from, as its commits say, back to `captures`."""
-    derived = {tables.CORPUS.name: tables.CORPUS, tables.DISPOSITIONS.name: tables.DISPOSITIONS}
-    metadata = lake.last_metadata(table, part) or {}
-    versions: dict[str, int] = dict(metadata.get("inputs", {}))
-    for name in [name for name in versions if name in derived]:
-        versions |= _inputs(lake, derived[name], {"recipe": [recipe]}, recipe)
-    return versions

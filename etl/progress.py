@@ -29,6 +29,8 @@ class StageRun:
     total: float = 1.0
     done: float = 0.0
     rows: int = 0
+    unit: str = "rows"
+    note: str = ""
     seconds: float = 0.0
     skipped: bool = False
     started: float = field(default_factory=time.perf_counter)
@@ -51,7 +53,7 @@ class Reporter:
         """Show `name` while the block runs; the block calls `batch` for each of `batches` commits."""
         run = StageRun(name, total=float(batches))
         with self._bar() as bar:
-            task = bar.add_task(name, total=run.total, rows="", speed="")
+            task = bar.add_task(name, total=run.total, rows="", speed="", note="")
             self._current = (bar, task, run)
             yield run
         run.seconds = time.perf_counter() - run.started
@@ -59,8 +61,8 @@ class Reporter:
         if run.skipped:
             self.console.print(f"  {name:<22} [dim]up to date[/dim]", highlight=False)
         else:
-            what = f"{run.rows:>11,} rows {run.seconds:>8.1f} s {run.rows_per_second:>10,.0f} rows/s"
-            self.console.print(f"  {name:<22} {what}", highlight=False)
+            what = f"{run.rows:>11,} {run.unit} {run.seconds:>8.1f} s {run.rows_per_second:>10,.0f} {run.unit}/s"
+            self.console.print(f"  {name:<22} {what}{run.note and f'  {run.note}'}", highlight=False)
 
     @contextmanager
     def batch(self, run: StageRun) -> Iterator[None]:
@@ -87,9 +89,15 @@ class Reporter:
         run.rows = before + watch.look()[1]
         self._draw(bar, task, run, run.done, run.rows)
 
+    def show(self, run: StageRun, done: float, rows: int, note: str = "") -> None:
+        """Show how far a stage is whose work is not a Spark job; the last `note` stays in its closing line."""
+        run.done, run.rows, run.note = done, rows, note
+        bar, task, _ = self._current
+        self._draw(bar, task, run, done, rows)
+
     def _draw(self, bar: Progress, task: TaskID, run: StageRun, done: float, rows: int) -> None:
         speed = rows / max(1e-9, time.perf_counter() - run.started)
-        bar.update(task, completed=done, rows=f"{rows:,} rows", speed=f"{speed:,.0f} rows/s")
+        bar.update(task, completed=done, rows=f"{rows:,} {run.unit}", speed=f"{speed:,.0f} {run.unit}/s", note=run.note)
 
     def _bar(self) -> Progress:
         return Progress(
@@ -100,6 +108,7 @@ class Reporter:
             TimeElapsedColumn(),
             TextColumn("[dim]left"),
             TimeRemainingColumn(),
+            TextColumn("{task.fields[note]}"),
             console=self.console,
             transient=True,
             disable=not self.console.is_terminal,

@@ -85,6 +85,8 @@ class Runner:
                 return
             with self.reporter.batch(run):
                 inputs = [self.lake.read(table, versions[table.name]) for table in stage.inputs]
+                if stage.require is not None:
+                    stage.require(*inputs, params)
                 rows = stage.transform(*inputs, params)
                 metadata = {**self._metadata(stage, params, values, versions), "fingerprint": fingerprint}
                 self.lake.replace(stage.output, rows, values, metadata)

@@ -26,7 +26,8 @@ class Stage:
     contract of `output`. It reads no table, writes none and sets no Spark option: `etl.runner` does that.
 
     `version` is part of every fingerprint: raise it when the same params and inputs give other rows than before,
-    and the next run does the stage again.
+    and the next run does the stage again. ``require(*inputs, params)`` raises when these inputs cannot give what the
+    params ask for; it is asked before the transform, and may run a query.
     """
 
     transform: Callable[..., DataFrame]
@@ -34,6 +35,7 @@ class Stage:
     output: Table
     params: type[Any] = NoParams
     version: int = 1
+    require: Callable[..., None] | None = None
 
     @property
     def name(self) -> str:

@@ -92,7 +92,17 @@ DUPLICATE_CLUSTERS = load("duplicate_clusters")
 DISPOSITIONS = load("dispositions")
 CORPUS = load("corpus")
 TRAINING_DOCUMENTS = load("training_documents")
+INSTRUCTION_FILES = load("instruction_files")
+INSTRUCTIONS = load("instructions")
+PREFERENCES = load("preferences")
+INSTRUCTION_DUPLICATES = load("instruction_duplicates")
+INSTRUCTION_DISPOSITIONS = load("instruction_dispositions")
+TRAINING_EXAMPLES = load("training_examples")
+TRAINING_PAIRS = load("training_pairs")
 TRAINING_SETS = load("training_sets")
+MODELS = load("models")
+EVALUATIONS = load("evaluations")
+EVALUATION_ITEMS = load("evaluation_items")
 STAGE_FILES = load("stage_files")
 
 ALL = (
@@ -106,6 +116,16 @@ ALL = (
     DISPOSITIONS,
     CORPUS,
     TRAINING_DOCUMENTS,
+    INSTRUCTION_FILES,
+    INSTRUCTIONS,
+    PREFERENCES,
+    INSTRUCTION_DUPLICATES,
+    INSTRUCTION_DISPOSITIONS,
+    TRAINING_EXAMPLES,
+    TRAINING_PAIRS,
     TRAINING_SETS,
+    MODELS,
+    EVALUATIONS,
+    EVALUATION_ITEMS,
     STAGE_FILES,
 )

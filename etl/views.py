@@ -57,6 +57,8 @@ DUPLICATES_KEPT = load("duplicates_kept")
 ANNOTATIONS = load("annotations")
 ARCHIVE_HEALTH = load("archive_health")
 LEDGER = load("ledger")
+MIXTURE_SHARES = load("mixture_shares")
+MODEL_PAGES = load("model_pages")
 
 ALL = (
     FUNNEL,
@@ -68,6 +70,8 @@ ALL = (
     ANNOTATIONS,
     ARCHIVE_HEALTH,
     LEDGER,
+    MIXTURE_SHARES,
+    MODEL_PAGES,
 )
 
 

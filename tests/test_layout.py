@@ -11,7 +11,7 @@ ROOT = Path(__file__).resolve().parent.parent
 MODULES = sorted([*ROOT.glob("etl/**/*.py"), *ROOT.glob("jobs/*.py")])
 
 
-SHARED = ("etl.errors", "etl.resources", "etl.tables", "etl.stage.", "etl.config", "etl.files")
+SHARED = ("etl.errors", "etl.resources", "etl.tables", "etl.stage.", "etl.config", "etl.files", "etl.locks")
 
 
 def layer(module: str) -> int | None:

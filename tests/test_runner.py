@@ -12,7 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from etl import lake as lakes
+from etl import locks
 from etl import ledger, pipeline, tables
 from etl.errors import ContractError, InputError, LedgerError, WarehouseError
 from etl.lake import Lake
@@ -175,11 +175,11 @@ def test_a_changed_archive_is_read_again_and_leaves_nothing_stale(
 
 
 def test_a_warehouse_has_one_writer(tmp_path: Path) -> None:
-    with lakes.writing(str(tmp_path / "lake")):
-        second = lakes.writing(str(tmp_path / "lake"))
+    with locks.writing(str(tmp_path / "lake")):
+        second = locks.writing(str(tmp_path / "lake"))
         with pytest.raises(WarehouseError, match=r"another run \(process \d+\) is writing it"):
             second.__enter__()
-    with lakes.writing(str(tmp_path / "lake")):
+    with locks.writing(str(tmp_path / "lake")):
         pass
 
 

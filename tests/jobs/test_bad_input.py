@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from etl import cli, session
-from etl import lake as lakes
+from etl import locks
 from etl.errors import SessionError
 
 Refused = Callable[..., str]
@@ -63,7 +63,7 @@ def test_a_read_only_warehouse_is_named(refused: Refused, tmp_path: Path) -> Non
 
 
 def test_a_second_run_is_told_to_wait(refused: Refused, tmp_path: Path) -> None:
-    with lakes.writing(str(tmp_path)):
+    with locks.writing(str(tmp_path)):
         message = refused("curate", "--warehouse", tmp_path)
     assert f"{tmp_path}: another run (process {os.getpid()}) is writing it" in message
 

@@ -7,8 +7,23 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql.types import StructType
 
-from etl.stages.mix import Mixture, Source, TrainingSetParams, content, training_documents
+from etl import tables
+from etl.errors import InputError
+from etl.stages.mix import (
+    DOCUMENTS,
+    EXAMPLES,
+    TRAINING_SETS,
+    ManifestParams,
+    Mixture,
+    Source,
+    TrainingSetParams,
+    content,
+    has_no_empty_source,
+    training_documents,
+    training_examples,
+)
 
 
 def corpus_of(spark: SparkSession, n: int) -> DataFrame:
@@ -18,6 +33,10 @@ def corpus_of(spark: SparkSession, n: int) -> DataFrame:
     ]
     rows.append(("another recipe", "0" * 32, "not ours", "en", 1))
     return spark.createDataFrame(rows, "recipe string, doc_id string, text string, language string, tokens bigint")
+
+
+def schema_of(table: tables.Table, columns: list[str]) -> StructType:
+    return StructType([table.schema[column] for column in columns])
 
 
 def drawn(corpus: DataFrame, mixture: Mixture) -> list[tuple[Any, ...]]:
@@ -88,3 +107,65 @@ def test_the_hash_sees_text_and_order(spark: SparkSession) -> None:
 def test_an_empty_set_has_a_hash(spark: SparkSession) -> None:
     row = content(training_documents(corpus_of(spark, 0), TrainingSetParams("set", "r", ALL))).collect()[0]
     assert (len(row["content_hash"]), row["documents"], row["tokens"]) == (64, 0, 0)
+
+
+def manifest_of(corpus: DataFrame, mixture: Mixture, *, held_out: bool = False) -> Any:
+    params = TrainingSetParams("set", "r", mixture, held_out=held_out)
+    rows = training_documents(corpus, params)
+    made = TRAINING_SETS["documents"].transform(rows, corpus, ManifestParams(params, "documents", "{}", "", "", "gpt2"))
+    return made.collect()[0]
+
+
+def test_without_a_budget_the_scarcest_source_decides(spark: SparkSession) -> None:
+    mixture = Mixture("m", (Source("german", "language = 'de'", 0.5), Source("english", "language = 'en'", 0.5)))
+    row = manifest_of(corpus_of(spark, 400), mixture)
+    german, english = row["shares"]
+    assert german["tokens"] == german["available_tokens"] == german["asked_tokens"] == english["asked_tokens"]
+    assert english["asked_tokens"] - 11 < english["tokens"] <= english["asked_tokens"] < english["available_tokens"]
+    assert row["tokens"] == german["tokens"] + english["tokens"]
+
+
+def test_a_share_that_cannot_be_met_is_said(spark: SparkSession) -> None:
+    mixture = Mixture("m", (Source("few", "tokens = 5", 0.5), Source("rest", "tokens > 5", 0.5)), tokens=2000)
+    few, rest = manifest_of(corpus_of(spark, 400), mixture)["shares"]
+    assert few["tokens"] == few["available_tokens"] < few["asked_tokens"] == 1000
+    assert 1000 - 11 < rest["tokens"] <= 1000, "what one source lacks is not taken from another"
+    assert few["share"] == few["tokens"] / (few["tokens"] + rest["tokens"]) < few["asked_share"]
+
+
+def test_what_is_held_out_is_in_no_set(spark: SparkSession) -> None:
+    corpus = corpus_of(spark, 400)
+    sets = [Mixture("m", (Source("web"),), held_out=0.1, seed=seed) for seed in (1, 2)]
+    held = [manifest_of(corpus, mixture, held_out=True) for mixture in sets]
+    assert held[0]["documents"] == held[1]["documents"]
+    assert 15 <= held[0]["documents"] <= 70, "400 rows at 0.1, five standard deviations"
+    out = training_documents(corpus, TrainingSetParams("out", "r", sets[0], held_out=True)).select("doc_id")
+    drawn_ids = {doc_id for mixture in sets for _, doc_id, _, _ in drawn(corpus, mixture)}
+    assert not drawn_ids & {row["doc_id"] for row in out.collect()}
+    assert len(drawn_ids) + held[0]["documents"] == 400
+
+
+def test_a_source_without_rows_is_refused(spark: SparkSession) -> None:
+    mixture = Mixture("m", (Source("web", share=0.5), Source("code", "language = 'python'", 0.5)), tokens=10)
+    with pytest.raises(
+        InputError, match=r"'set': no row fits source 'code' \(where language = 'python'\) of mixture 'm'"
+    ):
+        has_no_empty_source(DOCUMENTS, corpus_of(spark, 10), TrainingSetParams("set", "r", mixture))
+
+
+def test_answers_to_one_prompt_are_held_out_together_and_only_kept_ones_are_drawn(spark: SparkSession) -> None:
+    place = ("c", "s", "f")
+    messages = [("user", "q"), ("assistant", "a")]
+    rows = [(*place, n, 0, f"{n:064d}", f"prompt {n // 2}", messages, 3) for n in range(200)]
+    columns = ["collection", "source", "file", "record", "part", "example_id", "prompt_id", "messages", "tokens"]
+    instructions = spark.createDataFrame(rows, schema_of(tables.INSTRUCTIONS, columns))
+    decided = [(*place, n, 0, "r", "examples", "dropped" if n % 10 == 0 else "kept") for n in range(200)]
+    columns = ["collection", "source", "file", "record", "part", "recipe", "kind", "decision"]
+    dispositions = spark.createDataFrame(decided, schema_of(tables.INSTRUCTION_DISPOSITIONS, columns))
+    params = TrainingSetParams("set", "r", Mixture("m", (Source("all"),), held_out=0.3), "c")
+    trained = {int(row["example_id"]) for row in training_examples(instructions, dispositions, params).collect()}
+    assert not {n for n in trained if n % 10 == 0}
+    pairs_of_prompt = {n // 2 for n in range(200) if n % 10 and (n ^ 1) % 10}
+    assert all((2 * prompt in trained) == (2 * prompt + 1 in trained) for prompt in pairs_of_prompt)
+    assert 0 < len(trained) < 180
+    assert EXAMPLES.fate == "prompt_id"
