@@ -1,0 +1,65 @@
+"""A job: a folder that holds a training with all that it names found, and what becomes of it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from etl import config
+from etl.align.config import Training
+from etl.config import STRICT
+from etl.errors import InputError
+
+JOB = "job.json"  # the job itself
+LOG = "log.jsonl"  # a line per step
+CHECKPOINT = "checkpoint-"  # folders, with the number of the step that comes next
+MODEL = "model"  # folder of weights and tokenizer
+RESULT = "result.json"  # written last
+PROBLEM = "problem.txt"  # why it failed
+
+
+@dataclass(frozen=True)
+class Job:
+    """A training with all that it names found: which rows of which table, which parent, and how many processes."""
+
+    __pydantic_config__ = STRICT
+
+    training: Training
+    table: str
+    version: int
+    content_hash: str
+    world_size: int
+    parent_location: str | None = None
+    parent_sha256: str | None = None
+
+    def decides(self) -> dict[str, Any]:
+        """What decides the weights: not where things lie, not at which version the same rows are read, nor how often
+        a checkpoint is kept."""
+        values = asdict(self)
+        for place in ("table", "version", "parent_location"):
+            del values[place]
+        for place in ("model", "checkpoint_steps"):
+            del values["training"][place]
+        return values
+
+
+def read(folder: Path) -> Job:
+    """The job in a folder.
+
+    Raises:
+        InputError: there is none.
+        ConfigError: it is of another version of goldenlake.
+    """
+    path = folder / JOB
+    if not path.is_file():
+        raise InputError(f"{folder}: there is no {JOB}")
+    return config.build(json.loads(path.read_text(encoding="utf-8")), Job, origin=str(path))
+
+
+def write(folder: Path, job: Job) -> None:
+    """Put the job into its folder, whole or not at all."""
+    unfinished = folder / f".{JOB}"
+    unfinished.write_text(json.dumps(asdict(job), indent=2), encoding="utf-8")
+    unfinished.rename(folder / JOB)

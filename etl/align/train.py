@@ -1,0 +1,349 @@
+"""The training loop that Accelerate starts on every process.
+
+    accelerate launch --config_file conf/accelerate/cpu.yaml -m etl.align.train JOB
+
+JOB is a folder with the file ``job.json`` that `etl.align.run` writes; weights, log and checkpoints go below it. The
+loop knows no method: a method is a dataset, a way to batch it, and a loss, see `METHODS`.
+
+The loss of a step is the mean over all tokens, or all pairs, of all processes and micro-batches, so the cut into
+micro-batches and processes changes it by rounding alone. On a CPU, the same job on the same number of processes and
+threads gives the same bits, also when it was killed and resumed from a checkpoint.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import shutil
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import nullcontext
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import accelerate
+import psutil
+import torch
+import transformers
+from accelerate import Accelerator
+from accelerate.utils import set_seed
+from torch.utils.data import DataLoader
+
+from etl import locks
+from etl.align import chat, data, losses, models
+from etl.align import job as jobs
+from etl.align.config import Optimizer, Training
+from etl.align.job import CHECKPOINT, LOG, MODEL, PROBLEM, RESULT, Job
+from etl.align.methods import METHODS, Batch, Loss, logits
+from etl.errors import ConfigError, GoldenlakeError, InputError
+
+logger = logging.getLogger(__name__)
+
+
+def main(argv: Sequence[str] | None = None) -> None:
+    folder = Path((sys.argv[1:] if argv is None else argv)[0])
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
+    try:
+        # The first process holds the folder: a job whose launcher was killed may still be running.
+        with locks.writing(str(folder)) if os.environ.get("RANK", "0") == "0" else nullcontext():
+            train(folder)
+    except (GoldenlakeError, torch.cuda.OutOfMemoryError) as error:
+        (folder / PROBLEM).write_text(f"{error}", encoding="utf-8")
+        sys.stderr.write(f"goldenlake: {error}\n")
+        raise SystemExit(2) from error
+
+
+def train(folder: Path) -> None:
+    """Train as ``job.json`` says and leave ``model`` and ``result.json`` in `folder`.
+
+    Raises:
+        ConfigError: batch, processes and chat template do not fit each other.
+        InputError: the set cannot be read, the parent is another, or memory does not hold the model.
+    """
+    job = jobs.read(folder)
+    training, method = job.training, METHODS[job.training.method]
+    torch.set_num_threads(training.threads)
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
+    torch.use_deterministic_algorithms(True)
+    micro = _micro_batch(training, job.world_size)
+    micros = training.batch // job.world_size // micro
+    accelerator = Accelerator(
+        mixed_precision="bf16" if training.dtype == "bfloat16" else "no", gradient_accumulation_steps=micros
+    )
+    if accelerator.num_processes != job.world_size:
+        raise ConfigError(
+            f"{accelerator.num_processes} processes are running, {job.world_size} were asked for: Accelerate starts "
+            f"several CPU processes only under torchrun or MPI"
+        )
+    set_seed(training.seed)
+    rows = data.read(job.table, job.version, training.training_set, training.kind)
+    model, tokenizer = _begin(job, rows)
+    dataset = method.dataset(rows, tokenizer, training.context)
+    steps = _steps(training, len(dataset))
+    optimizer = torch.optim.AdamW(
+        _groups(model, training.optimizer),
+        lr=training.optimizer.lr,
+        betas=(training.optimizer.beta1, training.optimizer.beta2),
+        eps=training.optimizer.epsilon,
+    )
+    _check_memory(model, training, micro, accelerator)
+    model, optimizer = accelerator.prepare(model, optimizer)
+    if method.needs_reference:
+        collate = partial(method.collate, filler=tokenizer.pad_token_id)
+        _add_reference(accelerator, model, dataset, collate, micro)
+    model.train()
+    run = _Run(folder, job, accelerator, model, optimizer, steps)
+    start = run.resume()
+    sampler = data.Steps(
+        len(dataset),
+        training.batch,
+        steps,
+        seed=training.seed,
+        rank=accelerator.process_index,
+        world=accelerator.num_processes,
+        start=start,
+    )
+    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=list)
+    for step, items in enumerate(loader, start):
+        parts = [method.collate(items[at : at + micro], tokenizer.pad_token_id) for at in range(0, len(items), micro)]
+        run.step(step, parts, method.loss)
+    seen = dataset.rows_of(min(steps * training.batch, len(dataset)))
+    run.finish(tokenizer, rows_seen=seen, left_out=getattr(dataset, "left_out", 0), cut=getattr(dataset, "cut", 0))
+
+
+def _micro_batch(training: Training, world: int) -> int:
+    micro = training.micro_batch or training.batch // world
+    if micro < 1 or training.batch % (world * micro):
+        raise ConfigError(
+            f"batch is {training.batch}, wanted a multiple of processes x micro_batch = {world} x {max(1, micro)}"
+        )
+    return micro
+
+
+def _steps(training: Training, items: int) -> int:
+    steps = max(1, round(training.epochs * items / training.batch))
+    return min(steps, training.max_steps) if training.max_steps else steps
+
+
+def _begin(job: Job, rows: Any) -> tuple[Any, Any]:
+    """The model and the tokenizer as training finds them: new, or the parent's."""
+    training = job.training
+    if job.parent_location is None:
+        if training.architecture is None or training.vocab_size is None:
+            raise ConfigError("a model without a parent needs architecture and vocab_size")
+        texts = (text.as_py() for text in rows["text"])
+        tokenizer = models.train_tokenizer(texts, training.vocab_size, training.chat_template or "chatml")
+        return models.build(training.architecture, tokenizer, training.seed), tokenizer
+    loaded = models.load(job.parent_location)
+    found = models.weights_sha256(loaded.model)
+    if job.parent_sha256 is not None and found != job.parent_sha256:
+        raise InputError(
+            f"{job.parent_location}: the weights have SHA-256 {found[:16]}..., wanted {job.parent_sha256[:16]}..."
+        )
+    if training.kind != "documents":
+        chat.set_template(loaded.tokenizer, training.chat_template, training.parent or job.parent_location)
+    longest = getattr(loaded.model.config, "max_position_embeddings", None)
+    if longest is not None and training.context > longest:
+        raise ConfigError(f"context is {training.context}, {training.parent} has {longest}")
+    return loaded.model, loaded.tokenizer
+
+
+def _groups(model: Any, settings: Optimizer) -> list[dict[str, Any]]:
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return [
+        {"params": [weight for weight in weights if weight.dim() >= 2], "weight_decay": settings.weight_decay},
+        {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0},
+    ]
+
+
+def _check_memory(model: Any, training: Training, micro: int, accelerator: Accelerator) -> None:
+    """Refuse what cannot fit: weights, gradients and two moments of four bytes each, and the logits with their
+    gradients in float32, which are the largest activations."""
+    sides = 2 if training.kind == "pairs" else 1
+    states = 16 * sum(weight.numel() for weight in model.parameters()) / accelerator.num_processes
+    logits = 12 * micro * sides * training.context * model.config.vocab_size
+    cuda = accelerator.device.type == "cuda"
+    free = torch.cuda.mem_get_info()[0] if cuda else psutil.virtual_memory().available
+    if states + logits > free:
+        raise InputError(
+            f"{training.model}: training takes at least {(states + logits) / 1e9:.1f} GB on each process (weights and "
+            f"optimizer {states / 1e9:.1f}, logits {logits / 1e9:.1f}), {free / 1e9:.1f} GB are free: "
+            f"set a smaller micro_batch or context, or use more processes with FSDP"
+        )
+
+
+def _rate(settings: Optimizer, step: int, steps: int) -> float:
+    """Learning rate of a step, from 0."""
+    warmup = max(1, round(settings.warmup * steps))
+    if step < warmup:
+        return settings.lr * (step + 1) / warmup
+    way = (step - warmup) / max(1, steps - warmup)
+    return settings.lr * (settings.final + (1 - settings.final) * (1 + math.cos(math.pi * way)) / 2)
+
+
+@torch.no_grad()
+def _add_reference(accelerator: Accelerator, model: Any, dataset: data.Rows, collate: Any, micro: int) -> None:
+    """Put the log-probabilities of the model as it begins beside each pair: (chosen, rejected).
+
+    Pairs go in the same groups whatever step a run begins with, so a resumed run has the same reference to the bit.
+    """
+    model.eval()
+    world, found = accelerator.num_processes, []
+    for start in range(0, len(dataset), micro * world):
+        mine = [(start + accelerator.process_index * micro + place) % len(dataset) for place in range(micro)]
+        part = collate([dataset[index] for index in mine])
+        batch = {name: value.to(accelerator.device) for name, value in part.items()}
+        sums, _ = losses.sequence_logps(logits(model, batch), batch["labels"])
+        found.append(accelerator.gather(torch.stack(sums.float().chunk(2), dim=1)).cpu())
+    for item, reference in zip(dataset.items, torch.cat(found)[: len(dataset)].tolist(), strict=True):
+        item["reference"] = reference
+
+
+class _Run:
+    """A training under way: its steps, its log, its checkpoints."""
+
+    def __init__(self, folder: Path, job: Job, accelerator: Accelerator, model: Any, optimizer: Any, steps: int):
+        self.folder, self.job, self.accelerator = folder, job, accelerator
+        self.model, self.optimizer, self.steps = model, optimizer, steps
+        self.first: dict[str, float] = {}
+        self.last: dict[str, float] = {}
+        self.tokens = 0
+        self.seconds = 0.0
+
+    def resume(self) -> int:
+        """Go on from the last checkpoint, if there is one; the step to go on with."""
+        found = checkpoints(self.folder)
+        if not found:
+            self._log_from([])
+            return 0
+        step, path = found[-1]
+        self.accelerator.load_state(str(path))
+        lines = [json.loads(line) for line in (self.folder / LOG).read_text(encoding="utf-8").splitlines()]
+        lines = [line for line in lines if line["step"] < step]
+        self.first, self.last = lines[0], lines[-1]
+        self.tokens, self.seconds = lines[-1]["tokens"], lines[-1]["seconds"]
+        self._log_from(lines)
+        logger.info("%s: resumed at step %d of %d", self.job.training.model, step, self.steps)
+        return step
+
+    def _log_from(self, lines: Sequence[dict[str, Any]]) -> None:
+        if self.accelerator.is_main_process:
+            (self.folder / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+        self.accelerator.wait_for_everyone()
+
+    def step(self, step: int, parts: Sequence[Batch], loss_of: Loss) -> None:
+        """One step of the optimizer over the micro-batches `parts` of this process."""
+        began = time.perf_counter()
+        accelerator, training = self.accelerator, self.job.training
+        count = self._sum(torch.tensor([float(sum(int(part["count"]) for part in parts))]))[0]
+        rate = _rate(training.optimizer, step, self.steps)
+        for group in self.optimizer.param_groups:
+            group["lr"] = rate
+        sums: dict[str, torch.Tensor] = {}
+        for part in parts:
+            batch = {name: value.to(accelerator.device) for name, value in part.items()}
+            with accelerator.accumulate(self.model):
+                found = loss_of(self.model, batch, training)
+                # Accelerate takes the mean over micro-batches and processes; what is wanted is the sum over `count`.
+                scale = len(parts) * accelerator.num_processes / count
+                accelerator.backward(found["loss"] * scale)
+                if accelerator.sync_gradients:
+                    accelerator.clip_grad_norm_(self.model.parameters(), training.optimizer.clip)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            for name, value in found.items():
+                sums[name] = sums.get(name, torch.zeros(())) + value.detach().float().cpu()
+        total = self._sum(torch.stack([*sums.values(), torch.tensor(float(sum(int(p["tokens"]) for p in parts)))]))
+        *values, tokens = total
+        self.tokens += int(tokens)
+        self.seconds += time.perf_counter() - began
+        if not math.isfinite(values[0]):
+            raise InputError(f"{training.model}: the loss of step {step} is {values[0]}: set a smaller optimizer.lr")
+        self.last = {
+            "step": step,
+            "steps": self.steps,
+            **{name: value / count for name, value in zip(sums, values, strict=True)},
+            "lr": rate,
+            "tokens": self.tokens,
+            "tokens_per_second": tokens / max(1e-9, time.perf_counter() - began),
+            "seconds": self.seconds,
+        }
+        self.first = self.first or self.last
+        if accelerator.is_main_process:
+            with (self.folder / LOG).open("a", encoding="utf-8") as log:
+                log.write(f"{json.dumps(self.last)}\n")
+        if (step + 1) % training.checkpoint_steps == 0 and step + 1 < self.steps:
+            self._checkpoint(step + 1)
+
+    def _sum(self, values: torch.Tensor) -> list[float]:
+        """Sums over all processes, in float64."""
+        summed = self.accelerator.reduce(values.double().to(self.accelerator.device), reduction="sum")
+        return [float(value) for value in summed.cpu()]
+
+    def _checkpoint(self, step: int) -> None:
+        """Weights, moments and random states; complete when the folder gets its name."""
+        unfinished = self.folder / f".{CHECKPOINT}{step}"
+        self.accelerator.save_state(str(unfinished))
+        self.accelerator.wait_for_everyone()
+        if self.accelerator.is_main_process:
+            for _, older in checkpoints(self.folder):
+                shutil.rmtree(older)
+            unfinished.rename(self.folder / f"{CHECKPOINT}{step}")
+        self.accelerator.wait_for_everyone()
+
+    def finish(self, tokenizer: Any, *, rows_seen: int, left_out: int, cut: int) -> None:
+        """Save weights and tokenizer, and say what was done."""
+        accelerator = self.accelerator
+        accelerator.wait_for_everyone()
+        model = accelerator.unwrap_model(self.model)
+        state = accelerator.get_state_dict(self.model)
+        if not accelerator.is_main_process:
+            return
+        target = self.folder / MODEL
+        model.save_pretrained(target, state_dict=state)
+        tokenizer.save_pretrained(target)
+        saved = models.load(str(target))
+        counted = ("step", "steps", "lr", "tokens", "tokens_per_second", "seconds")
+        metrics = {f"first_{name}": value for name, value in self.first.items() if name not in counted}
+        metrics |= {f"last_{name}": value for name, value in self.last.items() if name not in counted}
+        result = {
+            "weights_sha256": models.weights_sha256(saved.model),
+            "tokenizer_sha256": models.tokenizer_sha256(target),
+            "parameters": sum(weight.numel() for weight in saved.model.parameters()),
+            "steps": self.steps,
+            "tokens": self.tokens,
+            "seconds": self.seconds,
+            "rows": rows_seen,
+            "metrics": {**metrics, "rows_left_out": float(left_out), "rows_cut": float(cut)},
+            "environment": environment(accelerator),
+        }
+        unfinished = self.folder / f".{RESULT}"
+        unfinished.write_text(json.dumps(result, indent=2), encoding="utf-8")
+        unfinished.rename(self.folder / RESULT)
+
+
+def checkpoints(folder: Path) -> list[tuple[int, Path]]:
+    """Whole checkpoints below a job, oldest first, by the step that comes next."""
+    return sorted((int(path.name.removeprefix(CHECKPOINT)), path) for path in folder.glob(f"{CHECKPOINT}*"))
+
+
+def environment(accelerator: Accelerator) -> dict[str, str]:
+    """What besides the job may decide the bits."""
+    cuda = accelerator.device.type == "cuda"
+    return {
+        "accelerator": accelerator.device.type,
+        "device": torch.cuda.get_device_name() if cuda else torch.backends.cpu.get_cpu_capability(),
+        "world_size": str(accelerator.num_processes),
+        "distributed": accelerator.distributed_type.value,
+        "torch": torch.__version__,
+        "transformers": transformers.__version__,
+        "accelerate": accelerate.__version__,
+    }
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,210 @@
+"""Training as Accelerate starts it: two processes really two, killed and resumed to the bit, and clear refusals."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import os
+import signal
+import subprocess
+import time
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pytest
+import torch
+from deltalake import write_deltalake
+
+from etl.align import job as jobs
+from etl.align import launch, methods, train
+from etl.align.config import Optimizer, Training
+from etl.align.job import RESULT, Job
+from etl.errors import ConfigError, InputError, TrainingError
+from tests.align import tiny
+from tests.align.tiny import Saved
+
+QUIET = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
+
+
+@pytest.fixture(scope="module")
+def table(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Sixty texts and as many examples and pairs, each in a table."""
+    folder = tmp_path_factory.mktemp("sets")
+    places = range(60)
+    question = [[{"role": "user", "content": f"What is {n} plus one?"}] for n in places]
+    good, bad = (
+        [[{"role": "assistant", "content": text.format(n + 1)}] for n in places] for text in ("It is {}.", "No {}")
+    )
+    columns = {
+        "documents": {"text": [f"Row {n} is read in the order of its key. " * 3 for n in places]},
+        "examples": {"messages": [[*q, *a] for q, a in zip(question, good, strict=True)]},
+        "pairs": {"prompt": question, "chosen": good, "rejected": bad},
+    }
+    for kind, values in columns.items():
+        rows = pa.table({"training_set": ["set"] * 60, "position": pa.array(places, pa.int64()), **values})
+        write_deltalake(str(folder / kind), rows)
+    return str(folder)
+
+
+def prepared(folder: Path, table: str, training: Training, *, world: int = 1, parent: str | None = None) -> Path:
+    job = Job(training, f"{table}/{training.kind}", 0, "content", world, parent)
+    folder.mkdir()
+    jobs.write(folder, job)
+    return folder
+
+
+def result_of(folder: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads((folder / RESULT).read_text(encoding="utf-8"))
+    return found
+
+
+def started(training: Training, folder: Path, table: str, name: str = "cpu") -> dict[str, Any]:
+    chosen = launch.read(name)
+    launch.run(chosen, prepared(folder, table, training, world=chosen.processes), lambda line: None)
+    return result_of(folder)
+
+
+TRAINING = dataclasses.replace(tiny.BASE, training_set="set", context=32, max_steps=None, epochs=3.0)
+
+
+@pytest.mark.slow
+def test_a_killed_training_ends_with_the_weights_of_an_uninterrupted_one(table: str, tmp_path: Path) -> None:
+    """Slow because each start of a process loads PyTorch."""
+    whole = started(TRAINING, tmp_path / "whole", table)
+    folder = prepared(tmp_path / "killed", table, TRAINING)
+    with (tmp_path / "log").open("wb") as log:
+        command = launch.read("cpu").command(folder)
+        process = subprocess.Popen(command, stdout=log, stderr=log, start_new_session=True, env=QUIET)
+        deadline = time.monotonic() + 120
+        while not list(folder.glob("checkpoint-*")) and time.monotonic() < deadline:
+            assert process.poll() is None, (tmp_path / "log").read_text()
+            time.sleep(0.01)
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+    assert not (folder / RESULT).exists(), "killed in the middle"
+    lines: list[dict[str, Any]] = []
+    launch.run(launch.read("cpu"), folder, lines.append)
+    assert "resumed at step" in (folder / launch.OUTPUT).read_text()
+    assert result_of(folder)["weights_sha256"] == whole["weights_sha256"]
+    assert [line["step"] for line in lines] == list(range(whole["steps"])), "the log goes on where it was"
+    assert (folder / "model" / "model.safetensors").read_bytes() == (
+        tmp_path / "whole" / "model" / "model.safetensors"
+    ).read_bytes()
+
+
+@pytest.mark.slow
+def test_two_processes_are_two_and_give_what_one_gives(table: str, tmp_path: Path) -> None:
+    """Slow because each start of a process loads PyTorch. The sums of two processes round differently, no more."""
+    training = dataclasses.replace(TRAINING, max_steps=4)
+    two = started(training, tmp_path / "two", table, "cpu-two")
+    assert (two["environment"]["world_size"], two["environment"]["distributed"]) == ("2", "MULTI_CPU")
+    one = started(training, tmp_path / "one", table)
+    assert two["metrics"]["last_loss"] == pytest.approx(one["metrics"]["last_loss"], rel=1e-4)
+    assert two["tokens"] == one["tokens"]
+
+
+def test_one_process_where_two_were_asked_for_is_refused(table: str, tmp_path: Path) -> None:
+    """What `accelerate launch --cpu --num_processes 2` does in silence."""
+    with pytest.raises(ConfigError, match="1 processes are running, 2 were asked for"):
+        train.train(prepared(tmp_path / "job", table, TRAINING, world=2))
+
+
+@pytest.mark.parametrize("method", ["pretrain", "sft", "dpo", "simpo", "orpo"])
+def test_each_method_lowers_its_loss(method: str, table: str, tmp_path: Path, loaded: Saved) -> None:
+    training = dataclasses.replace(
+        TRAINING, method=method, parent="tiny", architecture=None, vocab_size=None, epochs=2.0, context=64
+    )
+    train.train(prepared(tmp_path / "job", table, training, parent=str(loaded.folder)))
+    metrics = result_of(tmp_path / "job")["metrics"]
+    assert metrics["last_loss"] < metrics["first_loss"]
+    if training.kind == "pairs":
+        assert metrics["last_margin"] > metrics["first_margin"]
+
+
+def test_micro_batches_change_nothing_but_rounding(table: str, tmp_path: Path, loaded: Saved) -> None:
+    """The mean is over all tokens of the step: examples of different lengths would show a mean of means."""
+    losses = []
+    for micro in (8, 2):
+        training = dataclasses.replace(
+            tiny.SFT, training_set="set", parent="tiny", micro_batch=micro, max_steps=4, context=64
+        )
+        train.train(prepared(tmp_path / f"{micro}", table, training, parent=str(loaded.folder)))
+        losses.append(result_of(tmp_path / f"{micro}")["metrics"]["last_loss"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-5)
+
+
+def test_a_reference_is_the_model_as_it_begins(table: str, tmp_path: Path, loaded: Saved) -> None:
+    """So the first loss of DPO is log 2, and its margin nothing."""
+    training = dataclasses.replace(tiny.DPO, training_set="set", parent="tiny", max_steps=1, context=64)
+    train.train(prepared(tmp_path / "job", table, training, parent=str(loaded.folder)))
+    metrics = result_of(tmp_path / "job")["metrics"]
+    assert metrics["first_loss"] == pytest.approx(0.6931472, abs=1e-5)
+    assert metrics["first_margin"] == pytest.approx(0, abs=1e-4)
+
+
+REFUSED = {
+    "a batch that processes and micro-batches do not divide": (
+        {"batch": 9, "micro_batch": 2},
+        ConfigError,
+        r"batch is 9, wanted a multiple of processes x micro_batch = 1 x 2",
+    ),
+    "a context longer than the parent's": (
+        {"context": 4096},
+        ConfigError,
+        "context is 4096, tiny has 128",
+    ),
+    "a rate that blows up": (
+        {"optimizer": Optimizer(lr=1e30, clip=1e30, warmup=0.0)},
+        InputError,
+        "the loss of step .* is nan",
+    ),
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_trained_is_refused(name: str, table: str, tmp_path: Path, loaded: Saved) -> None:
+    change, kind, words = REFUSED[name]
+    training = dataclasses.replace(tiny.SFT, training_set="set", parent="tiny", **{"context": 64, **change})
+    with pytest.raises(kind, match=words):
+        train.train(prepared(tmp_path / "job", table, training, parent=str(loaded.folder)))
+
+
+def test_another_parent_is_refused(table: str, tmp_path: Path, loaded: Saved) -> None:
+    training = dataclasses.replace(tiny.SFT, training_set="set")
+    folder = prepared(tmp_path / "job", table, training, parent=str(loaded.folder))
+    jobs.write(folder, dataclasses.replace(jobs.read(folder), parent_sha256="0" * 64))
+    with pytest.raises(InputError, match=r"the weights have SHA-256 [0-9a-f]{16}\.\.\., wanted 0000000000000000"):
+        train.train(folder)
+
+
+def test_a_model_that_memory_does_not_hold_is_refused(
+    table: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(train.psutil, "virtual_memory", lambda: type("Memory", (), {"available": 1 << 20})())
+    monkeypatch.setattr("etl.align.data._check_memory", lambda *_: None)
+    with pytest.raises(InputError, match=r"at least .* GB on each process .*: set a smaller micro_batch"):
+        train.train(prepared(tmp_path / "job", table, TRAINING))
+
+
+def test_the_words_of_a_failed_process_arrive(table: str, tmp_path: Path) -> None:
+    folder = prepared(tmp_path / "job", table, dataclasses.replace(TRAINING, training_set="none"))
+    with pytest.raises(TrainingError, match=r"^.*has no rows of training set 'none'$"):
+        launch.run(launch.read("cpu"), folder, lambda line: None)
+
+
+def test_a_launch_says_how_many_processes(tmp_path: Path) -> None:
+    (tmp_path / "x.yaml").write_text("use_cpu: true\n")
+    with pytest.raises(ConfigError, match=r"x\.yaml: 'num_processes' is None, wanted a number of processes"):
+        launch.read(str(tmp_path / "x.yaml"))
+    assert "torch.distributed.run" in launch.read("cpu-two").command(tmp_path)
+    assert "accelerate.commands.launch" in launch.read("fsdp2").command(tmp_path)
+
+
+def test_padding_is_no_input() -> None:
+    """A row gives the same log-probabilities alone and beside a longer one."""
+    items = [{"ids": [5, 6, 7], "labels": [5, 6, 7]}, {"ids": [8] * 9, "labels": [8] * 9}]
+    alone, both = (methods.METHODS["sft"].collate(some, 0) for some in (items[:1], items))
+    assert both["attention"][0].tolist() == [1, 1, 1, 0, 0, 0, 0, 0, 0]
+    assert (alone["count"], both["count"]) == (2, 10)
+    assert torch.equal(both["ids"][0, :3], alone["ids"][0])
