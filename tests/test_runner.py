@@ -12,8 +12,7 @@ from pyspark.sql import DataFrame, SparkSession
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from etl import locks
-from etl import ledger, pipeline, tables
+from etl import ledger, locks, pipeline, tables
 from etl.errors import ContractError, InputError, LedgerError, WarehouseError
 from etl.lake import Lake
 from etl.pipeline import PipelineConfig, Plan

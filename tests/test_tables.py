@@ -12,14 +12,22 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 from etl import resources, tables
 from etl.errors import ContractError
 from etl.stage import Stage
-from etl.stages import annotate, curate, dedup, extract, ingest, mix
+from etl.stages import annotate, curate, dedup, extract, ingest, instruct, mix
 from etl.stages.curate import CorpusParams, Recipe, Rule
+from etl.stages.instruct import (
+    DuplicateParams,
+    ImportParams,
+    InstructionDispositionParams,
+    InstructionRecipe,
+    InstructionRule,
+)
 from etl.stages.mix import ManifestParams, Mixture, Source, TrainingSetParams
 
 STAGES = [
     value
-    for module in (ingest, extract, annotate, dedup, curate, mix)
-    for value in vars(module).values()
+    for module in (ingest, extract, annotate, dedup, curate, mix, instruct)
+    for name in vars(module).values()
+    for value in (name.values() if isinstance(name, dict) else (name,))
     if isinstance(value, Stage)
 ]
 RULES = (
@@ -29,20 +37,35 @@ RULES = (
     Rule("host", "url_host_name", none_of=("bad.example",)),
 )
 RECIPE = Recipe("strict", "every kind of rule", "these tests", RULES, remove_lines="c4")
+DRAWN = TrainingSetParams("set", "strict", Mixture("all", (Source("web"),), tokens=100), "collection")
+INSTRUCTION_RULES = (
+    InstructionRule("language", "language", one_of=("en",)),
+    InstructionRule("turns", "turns", max=4),
+    InstructionRule("chosen", "chosen_score", min=0, languages=("en",)),
+    InstructionRule("rank", "scores.worst_rank", max=0),
+)
+INSTRUCTION_RECIPE = InstructionRecipe("strict", "every kind of rule", "these tests", INSTRUCTION_RULES)
 PARAMS: dict[type[Any], Any] = {
     Recipe: RECIPE,
     CorpusParams: CorpusParams(RECIPE),
-    TrainingSetParams: TrainingSetParams("set", "strict", Mixture("all", (Source("web"),), tokens=100)),
-    ManifestParams: ManifestParams("set", "{}", "", "", "gpt2"),
+    TrainingSetParams: DRAWN,
+    ImportParams: ImportParams("collection"),
+    DuplicateParams: DuplicateParams("collection"),
+    InstructionDispositionParams: InstructionDispositionParams("collection", INSTRUCTION_RECIPE),
 }
+
+
+def params_for(stage: Stage) -> Any:
+    if stage.params is ManifestParams:
+        return ManifestParams(DRAWN, stage.inputs[0].name.removeprefix("training_"), "{}", "", "", "gpt2")
+    return PARAMS.get(stage.params) or stage.params()
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)
 def test_output_matches_contract(stage: Stage, spark: SparkSession) -> None:
     """Empty inputs are enough: Spark types the plan without running it."""
     inputs = [spark.createDataFrame([], table.schema) for table in stage.inputs]
-    params = PARAMS.get(stage.params) or stage.params()
-    stage.output.check(stage.transform(*inputs, params).schema)
+    stage.output.check(stage.transform(*inputs, params_for(stage)).schema)
 
 
 @pytest.mark.parametrize("stage", STAGES, ids=lambda stage: stage.name)

@@ -47,8 +47,12 @@ class Rule:
         bounds = [bound for bound in ("min", "max", "one_of", "none_of") if getattr(self, bound) is not None]
         if len(bounds) != 1:
             raise ValueError(f"rule {self.name!r} has {bounds or 'no bound'}, wanted one of min, max, one_of, none_of")
-        if self.signal not in SIGNALS:
+        if not self.is_known():
             raise ValueError(f"rule {self.name!r} reads {self.signal!r}, which no table of signals has")
+
+    def is_known(self) -> bool:
+        """Whether there is such a signal."""
+        return self.signal in SIGNALS
 
     @property
     def threshold(self) -> float | None:

@@ -8,8 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from etl import cli, session
-from etl import locks
+from etl import cli, locks, session
 from etl.errors import SessionError
 
 Refused = Callable[..., str]
