@@ -10,8 +10,8 @@ lint:
 test:
 	./run tests
 
-# The dev lock is resolved first and bounds the other two, so that one version of each package serves
-# all three. Delete constraints-dev.txt beforehand to take the newest versions of everything.
+# The dev lock is resolved first and bounds the other three, so that one version of each package serves
+# all four. Delete constraints-dev.txt beforehand to take the newest versions of everything.
 COMPILE = uv pip compile --quiet --universal --python-version 3.10 --generate-hashes --no-emit-index-url \
 	--no-emit-find-links --no-annotate --custom-compile-command "make lock"
 
@@ -19,5 +19,6 @@ lock:
 	@command -v uv >/dev/null || { echo "make lock needs uv: pip install uv" >&2; exit 1; }
 	$(COMPILE) --extra dev -o constraints-dev.txt pyproject.toml
 	$(COMPILE) --extra local -c constraints-dev.txt -o constraints.txt pyproject.toml
+	$(COMPILE) --extra local --extra align -c constraints-dev.txt -o constraints-align.txt pyproject.toml
 	printf '%s\n' pip setuptools hatchling editables | \
 		$(COMPILE) -c constraints-dev.txt -o constraints-build.txt -

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
 
 import etl
 from etl import job
 from etl.errors import InputError
-from etl.lake import is_local
+from etl.locks import is_local
 
 # Command, and the module of jobs/ whose main(argv) it is.
 JOBS = {
@@ -21,6 +21,11 @@ JOBS = {
     "annotate": "annotate_documents",
     "curate": "curate_corpus",
     "build": "build_training_set",
+    "import": "import_instructions",
+    "build-instructions": "build_instruction_sets",
+    "train": "train_model",
+    "evaluate": "evaluate_model",
+    "align": "align_models",
 }
 # Command, module and function of what reads a lake.
 QUESTIONS = {
@@ -30,6 +35,7 @@ QUESTIONS = {
     "report": "etl.report",
     "rebuild": "etl.rebuild",
 }
+EXTRA_ALIGN = ("accelerate", "deltalake", "psutil", "tokenizers", "torch", "transformers")
 _HELP = f"""goldenlake {etl.__version__}
 
   goldenlake demo                     make a sample crawl and run the whole line on it
@@ -37,9 +43,11 @@ _HELP = f"""goldenlake {etl.__version__}
   goldenlake explain URL              the whole life of a page
   goldenlake sql ["SELECT ..."]       ask the tables and views
   goldenlake report                   write report.html again
-  goldenlake rebuild SET              make a training set again from its manifest and compare
+  goldenlake rebuild NAME             make a training set or a model again from its row and compare
+  goldenlake align --collection FILE  instruction data to sets, models and evaluations (jobs/align_models.py)
 
-  Single steps: ingest, extract, annotate, curate, build. Each command explains itself with --help.
+  Single steps: ingest, extract, annotate, curate, build; import, build-instructions, train, evaluate.
+  Each command explains itself with --help.
 """
 
 
@@ -52,12 +60,26 @@ def main(argv: Sequence[str] | None = None) -> None:
     elif command in ("-V", "--version"):
         sys.stdout.write(f"goldenlake {etl.__version__}\n")
     elif command in JOBS:
-        import_module(f"jobs.{JOBS[command]}").main(arguments[1:])
+        _with_extras(command, lambda: import_module(f"jobs.{JOBS[command]}").main(arguments[1:]))
     elif command in QUESTIONS:
-        import_module(QUESTIONS[command]).main(arguments[1:])
+        _with_extras(command, lambda: import_module(QUESTIONS[command]).main(arguments[1:]))
     else:
         sys.stderr.write(f"goldenlake: there is no command {command!r}\n\n{_HELP}")
         raise SystemExit(2)
+
+
+def _with_extras(command: str, call: Callable[[], None]) -> None:
+    """Call a command that may need packages which are not always installed, and say which."""
+    try:
+        call()
+    except ModuleNotFoundError as error:
+        if error.name not in EXTRA_ALIGN:
+            raise
+        sys.stderr.write(
+            f"goldenlake: {command} needs the package {error.name}, which comes with the extra align: "
+            f"pip install 'goldenlake[align]', or ./run setup align in a checkout\n"
+        )
+        raise SystemExit(2) from error
 
 
 def reading_parser(description: str) -> argparse.ArgumentParser:

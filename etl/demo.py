@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 import argparse
+import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+import yaml
 from pyspark.sql import functions as F
 
-from etl import job, pipeline, report, sample, session, tables
+from etl import alignment, config, job, pipeline, report, sample, session, tables
+from etl.alignment import AlignmentConfig
 from etl.pipeline import PipelineConfig
 from etl.runner import Runner
+from etl.sample import instructions
+from etl.sample.instructions import InstructionSample
 
 DEFAULT_PAGES = 600
+SAMPLE_TASKS = {
+    "sample_arithmetic": {"task": "gsm8k", "max_new_tokens": 48, "chat": True},
+    "sample_endings": {"task": "multiple_choice"},
+    "sample_facts": {"task": "mmlu"},
+}
 SHORT_PAGES = 5000  # up to here a run is short
 
 
@@ -30,10 +40,33 @@ def main(argv: Sequence[str] | None = None) -> None:
                     truth=str(crawl.truth),
                 )
             )
-            for step in (*pipeline.STEPS, report.tell):
+            for step in pipeline.STEPS:
                 step(runner, plan)
+            if options.align:
+                _align(runner, place / f"_instructions-{options.seed}", options.seed)
+            report.tell(runner, plan)
             page = _a_dropped_page(runner, plan.recipe.name)
     sys.stdout.write(_NEXT.format(report=place / report.FILE_NAME, place=place, page=page))
+
+
+def _align(runner: Runner, folder: Path, seed: int) -> None:
+    """Instruction data of our own, and small models trained on it and on the corpus."""
+    made = instructions.write_instructions(folder, seed=seed)
+    settings = AlignmentConfig(collection=str(made.collection), evaluations=_evaluations(made, folder))
+    plan = alignment.plan(settings)
+    for step in alignment.STEPS:
+        step(runner, plan)
+
+
+def _evaluations(made: InstructionSample, folder: Path) -> str:
+    """The benchmarks of ``conf/evaluations/demo.yaml``, and the sample's own, which have the form of published ones."""
+    chosen = config.read_yaml(config.find("evaluations", "demo"))
+    chosen["benchmarks"] += [
+        {"name": name, "file": str(path), **SAMPLE_TASKS[name]} for name, path in made.evaluations.items()
+    ]
+    target = folder / "evaluations.yaml"
+    target.write_text(yaml.safe_dump(chosen, sort_keys=False), encoding="utf-8")
+    return str(target)
 
 
 def _a_dropped_page(runner: Runner, recipe: str) -> str:
@@ -56,6 +89,12 @@ This was a sample: a crawl that goldenlake made itself from texts on this machin
 def _options(argv: Sequence[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="goldenlake demo", description=__doc__)
     parser.add_argument("--pages", type=int, default=DEFAULT_PAGES, help=f"pages of the sample ({DEFAULT_PAGES})")
+    parser.add_argument(
+        "--align",
+        action=argparse.BooleanOptionalAction,
+        default=importlib.util.find_spec("torch") is not None,
+        help="go on to models: instruction data, training, evaluation (when the extra align is installed)",
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of the sample (1)")
     job.add_lake_options(parser)
     parser.set_defaults(warehouse="demo-lake")

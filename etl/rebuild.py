@@ -1,18 +1,28 @@
-"""Make a training set again from its manifest alone, and compare it with what was made the first time."""
+"""Make a training set again from its manifest, or a model from its row, and compare it with what was made before."""
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
+
+from pyspark.sql import DataFrame
 
 from etl import cli, config, job, tables
 from etl.errors import InputError
 from etl.lake import Lake
-from etl.stages.curate import CorpusParams, Recipe, corpus, dispositions
-from etl.stages.mix import Mixture, TrainingSetParams, content, training_documents
+from etl.stages.curate import CORPUS, DISPOSITIONS, CorpusParams, Recipe
+from etl.stages.instruct import (
+    INSTRUCTION_DISPOSITIONS,
+    InstructionDispositionParams,
+    InstructionRecipe,
+)
+from etl.stages.mix import KINDS, ROWS, Mixture, TrainingSetParams, content, training_documents
 from etl.tables import Table
+
+_RECIPES: dict[str, type[Any]] = {"documents": Recipe, "examples": InstructionRecipe, "pairs": InstructionRecipe}
 
 
 @dataclass(frozen=True)
@@ -27,6 +37,12 @@ class Comparison:
     def is_equal(self) -> bool:
         return self.recorded == self.rebuilt
 
+    def lines(self) -> list[str]:
+        return [
+            f"{word:<9} {content_hash}  {rows:,} documents  {tokens:,} tokens"
+            for word, (content_hash, rows, tokens) in (("recorded", self.recorded), ("rebuilt", self.rebuilt))
+        ]
+
 
 def rebuild(lake: Lake, training_set: str) -> Comparison:
     """Decide, select, order and hash the set anew from the table versions of its manifest. Writes nothing.
@@ -39,50 +55,69 @@ def rebuild(lake: Lake, training_set: str) -> Comparison:
         raise InputError(f"there is no training set {training_set!r}, known are {sorted(sets)}")
     row = sets[training_set]
     manifest = json.loads(row["manifest"])
-    recipe = config.build(manifest["recipe"], Recipe, origin="manifest, recipe")
     mixture = config.build(manifest["mixture"], Mixture, origin="manifest, mixture")
-    read = {
-        table: lake.read(table, manifest["inputs"][table.name])
-        for table in tables.ALL
-        if _is_annotation(table, manifest)
-    }
-    decided = dispositions(
-        read[tables.CAPTURES],
-        read[tables.DOCUMENTS],
-        read[tables.DOCUMENT_LANGUAGE],
-        read[tables.DOCUMENT_TOKENS],
-        read[tables.DOCUMENT_QUALITY],
-        read[tables.DUPLICATE_CLUSTERS],
-        recipe,
-    )
-    kept = corpus(
-        decided,
-        read[tables.DOCUMENTS],
-        read[tables.DOCUMENT_LANGUAGE],
-        read[tables.DOCUMENT_TOKENS],
-        CorpusParams(recipe, manifest["tokenizer"]),
-    )
-    made = content(training_documents(kept, TrainingSetParams(training_set, recipe.name, mixture))).collect()[0]
+    recipe: Any = config.build(manifest["recipe"], _RECIPES[manifest["kind"]], origin="manifest, recipe")
+    params = TrainingSetParams(training_set, recipe.name, mixture, manifest["collection"], manifest["held_out"])
+
+    def read(table: Table) -> DataFrame:
+        return lake.read(table, manifest["inputs"][table.name])
+
+    if manifest["kind"] == "documents":
+        rows = _documents(read, recipe, manifest["tokenizer"], params)
+    else:
+        rows = _conversations(read, recipe, manifest["kind"], params)
+    made = content(rows, KINDS[manifest["kind"]]).collect()[0]
     recorded = (row["content_hash"], row["documents"], row["tokens"])
     return Comparison(training_set, recorded, (made["content_hash"], made["documents"], made["tokens"]))
 
 
-def _is_annotation(table: Table, manifest: dict[str, dict[str, int]]) -> bool:
-    return table.name in manifest["inputs"] and table not in (tables.DISPOSITIONS, tables.CORPUS)
+def _documents(
+    read: Callable[[Table], DataFrame], recipe: Recipe, tokenizer: str, params: TrainingSetParams
+) -> DataFrame:
+    """`training_documents` made from annotations."""
+    decided = DISPOSITIONS.transform(*[read(table) for table in DISPOSITIONS.inputs], recipe)
+    annotated = [read(table) for table in CORPUS.inputs if table is not tables.DISPOSITIONS]
+    return training_documents(CORPUS.transform(decided, *annotated, CorpusParams(recipe, tokenizer)), params)
+
+
+def _conversations(
+    read: Callable[[Table], DataFrame], recipe: InstructionRecipe, kind: str, params: TrainingSetParams
+) -> DataFrame:
+    """`training_examples` or `training_pairs` made from what was imported."""
+    decision = InstructionDispositionParams(str(params.collection), recipe)
+    decided = INSTRUCTION_DISPOSITIONS.transform(*[read(table) for table in INSTRUCTION_DISPOSITIONS.inputs], decision)
+    stage = ROWS[kind]
+    return stage.transform(read(stage.inputs[0]), decided, params)
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = cli.reading_parser("Make a training set again from its manifest and compare it with the recorded one.")
-    parser.add_argument("training_set", help="name in training_sets")
-    parser.add_argument("--partitions", type=int, help="shuffle partitions to make it with; the result is the same")
+    parser = cli.reading_parser(
+        "Make a training set again from its manifest, or a model from its row, and compare it with the recorded one."
+    )
+    parser.add_argument("name", help="name in training_sets or in models")
+    parser.add_argument("--partitions", type=int, help="shuffle partitions to make a set with; the result is the same")
     options = parser.parse_args(argv)
     with job.reported_errors():
         lake = job.open_lake(cli.existing(options))
         if options.partitions:
             lake.spark.conf.set("spark.sql.shuffle.partitions", str(options.partitions))
-        result = rebuild(lake, options.training_set)
-    for word, (content_hash, documents, count) in (("recorded", result.recorded), ("rebuilt", result.rebuilt)):
-        sys.stdout.write(f"{word:<9} {content_hash}  {documents:,} documents  {count:,} tokens\n")
-    sys.stdout.write("equal\n" if result.is_equal else "different\n")
-    if not result.is_equal:
+        sets, models = (
+            {row[column] for row in lake.read(table).select(column).collect()}
+            for table, column in ((tables.TRAINING_SETS, "training_set"), (tables.MODELS, "model"))
+        )
+        if options.name in models:
+            from etl.align import rebuild as models_rebuild  # needs the extra align
+
+            comparisons = models_rebuild.rebuild(lake, options.name)
+            lines = [line for each in comparisons for line in each.lines()]
+            is_equal = all(each.is_equal for each in comparisons)
+        elif options.name in sets:
+            result = rebuild(lake, options.name)
+            lines, is_equal = result.lines(), result.is_equal
+        else:
+            raise InputError(
+                f"there is no training set or model {options.name!r}, known are {sorted(sets)} and {sorted(models)}"
+            )
+    sys.stdout.write("\n".join([*lines, "equal" if is_equal else "different", ""]))
+    if not is_equal:
         raise SystemExit(1)
