@@ -7,6 +7,7 @@ import importlib.util
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import yaml
 from pyspark.sql import functions as F
@@ -19,7 +20,7 @@ from etl.sample import instructions
 from etl.sample.instructions import InstructionSample
 
 DEFAULT_PAGES = 600
-SAMPLE_TASKS = {
+SAMPLE_TASKS: dict[str, dict[str, Any]] = {
     "sample_arithmetic": {"task": "gsm8k", "max_new_tokens": 48, "chat": True},
     "sample_endings": {"task": "multiple_choice"},
     "sample_facts": {"task": "mmlu"},

@@ -11,10 +11,10 @@ CREATE TABLE IF NOT EXISTS models (
   location         STRING NOT NULL COMMENT 'Folder with weights and tokenizer; transformers loads it',
   parameters       BIGINT NOT NULL COMMENT 'Number of weights',
   steps            BIGINT NOT NULL COMMENT 'Steps of the optimizer',
-  tokens           BIGINT NOT NULL COMMENT 'Tokens that had a loss',
+  tokens           BIGINT NOT NULL COMMENT 'Tokens that were read, padding not counted',
   seconds          DOUBLE NOT NULL COMMENT 'Time that training took',
   metrics          MAP<STRING, DOUBLE> NOT NULL COMMENT 'First and last training loss and what else the method measures',
-  environment      MAP<STRING, STRING> NOT NULL COMMENT 'Device, number type and the versions of the packages that decide the bits'
+  environment      MAP<STRING, STRING> NOT NULL COMMENT 'Device, processes and the versions of the packages that decide the bits'
 )
 USING DELTA
 COMMENT 'One row per trained model: where it came from, what it saw, and its weights by hash'

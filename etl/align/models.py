@@ -14,13 +14,13 @@ import torch
 from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
-from transformers.utils.logging import disable_progress_bar
+from transformers.utils import logging as transformers_logging
 
 from etl.align import chat
 from etl.align.config import Architecture
 from etl.errors import InputError
 
-disable_progress_bar()  # goldenlake shows its own
+transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # goldenlake shows its own
 
 END_OF_TEXT = "<|endoftext|>"
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}

@@ -6,13 +6,9 @@ import json
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import yaml
-from py4j.protocol import Py4JJavaError
-from pyspark.errors import PySparkException
 from pyspark.sql import Row
-from pyspark.sql import functions as F
 from rich.console import Console
 
 from etl import config
@@ -24,16 +20,18 @@ from etl.align.run import Prepared
 from etl.errors import InputError
 from etl.lake import Lake
 from etl.progress import Reporter
-from etl.stages.mix import KINDS, ROWS, content
+from etl.stages.mix import ROWS
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """SHA-256 of the weights of a model as recorded and as trained again."""
+    """SHA-256 of the weights of a model as recorded and as trained again, and what is another machine or package now:
+    bits are promised for the same kind of processor and the same versions."""
 
     model: str
     recorded: str
     rebuilt: str
+    changes: tuple[str, ...] = ()
 
     @property
     def is_equal(self) -> bool:
@@ -43,7 +41,7 @@ class Comparison:
         return [
             f"{word:<9} {weights}  {self.model}"
             for word, weights in (("recorded", self.recorded), ("rebuilt", self.rebuilt))
-        ]
+        ] + [f"          {change}" for change in self.changes]
 
 
 def rebuild(lake: Lake, model: str) -> list[Comparison]:
@@ -70,7 +68,7 @@ def _again(lake: Lake, model: str, folder: Path, reporter: Reporter, comparisons
     settings = {**decided["training"], "model": model}
     training = config.build(settings, Training, origin=f"models.config of {model}")
     own = next(each for each in row["training_sets"] if not each["is_inherited"])
-    _check_content(lake, training.kind, own)
+    run.check_content(lake, training.kind, own)
     parent = _parent(lake, row, folder, reporter, comparisons)
     job = Job(
         training=training,
@@ -86,7 +84,13 @@ def _again(lake: Lake, model: str, folder: Path, reporter: Reporter, comparisons
         stage.unit = "tokens"
         prepared = Prepared(job, _launch(row, decided["world_size"], folder), ())
         result = run.perform(prepared, place, stage, reporter)
-    comparisons.append(Comparison(model, row["weights_sha256"], result["weights_sha256"]))
+    before, now = row["environment"], result["environment"]
+    changes = tuple(
+        f"{name} was {before.get(name)}, is {now.get(name)}"
+        for name in sorted({*before, *now})
+        if before.get(name) != now.get(name)
+    )
+    comparisons.append(Comparison(model, row["weights_sha256"], result["weights_sha256"], changes))
     return place / MODEL
 
 
@@ -101,24 +105,6 @@ def _parent(lake: Lake, row: Row, folder: Path, reporter: Reporter, comparisons:
     if Path(known["location"]).is_dir() and known["weights_sha256"] == row["parent_sha256"]:
         return str(known["location"])
     return str(_again(lake, row["parent"], folder, reporter, comparisons))
-
-
-def _check_content(lake: Lake, kind: str, own: Any) -> None:
-    """The rows at the recorded version must be those that the model saw."""
-    table = ROWS[kind].output
-    try:
-        rows = lake.read(table, own["version"]).where(F.col("training_set") == own["training_set"])
-        found = content(rows, KINDS[kind]).collect()[0]["content_hash"]
-    except (PySparkException, Py4JJavaError) as error:
-        raise InputError(
-            f"{table.name} cannot be read at version {own['version']}, which the model was trained on; VACUUM removes "
-            f"the files of old versions: {str(error).splitlines()[0][:200]}"
-        ) from error
-    if found != own["content_hash"]:
-        raise InputError(
-            f"{table.name} at version {own['version']}: training set {own['training_set']!r} has content "
-            f"{found[:16]}..., the model saw {own['content_hash'][:16]}...: rebuild the set first"
-        )
 
 
 def _launch(row: Row, processes: int, folder: Path) -> Launch:

@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from py4j.protocol import Py4JJavaError
+from pyspark.errors import PySparkException
 from pyspark.sql import Row
 from pyspark.sql import functions as F
 
@@ -31,7 +33,7 @@ from etl.locks import is_local
 from etl.progress import Reporter, StageRun
 from etl.runner import Runner
 from etl.stage import digest
-from etl.stages.mix import ROWS
+from etl.stages.mix import KINDS, ROWS, content
 
 # Columns of `models` that the training process measures.
 _OF_RESULT = (
@@ -83,6 +85,7 @@ def train(runner: Runner, training: Training, accelerate: str, models: Path | No
         run.skipped = known is not None and _stands(known, prepared)
         if run.skipped:
             return
+        check_content(runner.lake, training.kind, prepared.training_sets[-1])
         place, target = folder / f".{training.model}", folder / training.model
         result = perform(prepared, place, run, runner.reporter)
         if (place / MODEL).is_dir():
@@ -149,6 +152,28 @@ def prepare(lake: Lake, training: Training, launched: Launch) -> Prepared:
         parent_sha256=parent["weights_sha256"] if parent else None,
     )
     return Prepared(found, launched, (*inherited, own))
+
+
+def check_content(lake: Lake, kind: str, own: Any) -> None:
+    """Compare the rows of a set at a version with the content on record.
+
+    Raises:
+        InputError: they are others, or the version cannot be read any more.
+    """
+    table = ROWS[kind].output
+    try:
+        rows = lake.read(table, own["version"]).where(F.col("training_set") == own["training_set"])
+        found = content(rows, KINDS[kind]).collect()[0]["content_hash"]
+    except (PySparkException, Py4JJavaError) as error:
+        raise InputError(
+            f"{table.name} cannot be read at version {own['version']}; VACUUM removes "
+            f"the files of old versions: {str(error).splitlines()[0][:200]}"
+        ) from error
+    if found != own["content_hash"]:
+        raise InputError(
+            f"{table.name} at version {own['version']}: training set {own['training_set']!r} has content "
+            f"{found[:16]}..., wanted {own['content_hash'][:16]}...: build the set again"
+        )
 
 
 def _stands(known: Row, prepared: Prepared) -> bool:

@@ -68,7 +68,7 @@ def train(folder: Path) -> None:
     training, method = job.training, METHODS[job.training.method]
     torch.set_num_threads(training.threads)
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    torch.use_deterministic_algorithms(True)
+    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     micro = _micro_batch(training, job.world_size)
     micros = training.batch // job.world_size // micro
     accelerator = Accelerator(
@@ -79,7 +79,6 @@ def train(folder: Path) -> None:
             f"{accelerator.num_processes} processes are running, {job.world_size} were asked for: Accelerate starts "
             f"several CPU processes only under torchrun or MPI"
         )
-    set_seed(training.seed)
     rows = data.read(job.table, job.version, training.training_set, training.kind)
     model, tokenizer = _begin(job, rows)
     dataset = method.dataset(rows, tokenizer, training.context)
@@ -96,6 +95,7 @@ def train(folder: Path) -> None:
         collate = partial(method.collate, filler=tokenizer.pad_token_id)
         _add_reference(accelerator, model, dataset, collate, micro)
     model.train()
+    set_seed(training.seed, device_specific=True)  # of dropout, in models that have it
     run = _Run(folder, job, accelerator, model, optimizer, steps)
     start = run.resume()
     sampler = data.Steps(
@@ -290,9 +290,10 @@ class _Run:
         self.accelerator.save_state(str(unfinished))
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            for _, older in checkpoints(self.folder):
-                shutil.rmtree(older)
+            older = checkpoints(self.folder)
             unfinished.rename(self.folder / f"{CHECKPOINT}{step}")
+            for _, path in older:
+                shutil.rmtree(path)
         self.accelerator.wait_for_everyone()
 
     def finish(self, tokenizer: Any, *, rows_seen: int, left_out: int, cut: int) -> None:

@@ -7,7 +7,6 @@ with. Items are written before the metrics, so a benchmark whose metrics are the
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
 from collections.abc import Iterator, Sequence
@@ -17,6 +16,7 @@ from functools import cached_property
 from typing import Any
 
 import torch
+from pyspark.sql import Row
 from pyspark.sql import functions as F
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -35,6 +35,8 @@ from etl.lake import Lake
 from etl.tables import Table
 
 logger = logging.getLogger(__name__)
+
+SECONDS_BETWEEN_COMMITS = 60.0
 
 TABLE_OF_KIND = {
     "documents": tables.TRAINING_DOCUMENTS,
@@ -105,10 +107,12 @@ def evaluate_models(
     found: list[tuple[str, str, Evaluation]] = []
     for name in names:
         subject = Subject(lake, name, chosen.device, chosen.dtype)
+        pending = Pending(lake, name)
+        standing = lake.read(tables.EVALUATIONS).where(F.col("model") == name).collect()
         for benchmark in chosen.benchmarks:
             given = data_of[benchmark.name]
             reference = references[benchmark.reference] if benchmark.reference is not None else None
-            known = registered(lake, benchmark, given, subject, reference)
+            known = registered(standing, benchmark, given, subject, reference)
             if known:
                 console.print(f"  {name} {benchmark.name}: [dim]up to date[/dim]", highlight=False)
             else:
@@ -119,10 +123,31 @@ def evaluate_models(
                     result = evaluate(
                         subject.loaded, benchmark, complete, batch_tokens=chosen.batch_tokens, watch=watch
                     )
-                register(lake, name, result)
+                pending.add(result)
                 known = list(result.evaluations)
             found += [(name, benchmark.name, evaluation) for evaluation in known]
+        pending.write()
     return found
+
+
+class Pending:
+    """Results of one model that are not in the lake yet: a commit takes a second or two, so short benchmarks share
+    one, while no more than a minute of measuring can be lost."""
+
+    def __init__(self, lake: Lake, model: str) -> None:
+        self.lake, self.model = lake, model
+        self.results: list[Result] = []
+        self.written = time.monotonic()
+
+    def add(self, result: Result) -> None:
+        self.results.append(result)
+        if time.monotonic() - self.written > SECONDS_BETWEEN_COMMITS:
+            self.write()
+
+    def write(self) -> None:
+        if self.results:
+            register(self.lake, self.model, self.results)
+        self.results, self.written = [], time.monotonic()
 
 
 class Subject:
@@ -199,11 +224,10 @@ def set_data(lake: Lake, benchmark: Benchmark) -> Data:
 
 
 def registered(
-    lake: Lake, benchmark: Benchmark, given: Given, subject: Subject, reference: Subject | None
+    standing: Sequence[Row], benchmark: Benchmark, given: Given, subject: Subject, reference: Subject | None
 ) -> list[Evaluation]:
-    """The metrics that the lake has of the same weights, rows and settings; empty when it has none."""
-    is_same_slice = (F.col("model") == subject.name) & (F.col("benchmark") == benchmark.name)
-    rows = lake.read(tables.EVALUATIONS).where(is_same_slice).collect()
+    """The metrics among the rows of the model that are of the same weights, rows and settings; empty when none are."""
+    rows = [row for row in standing if row["benchmark"] == benchmark.name]
     wanted = (
         subject.weights_sha256,
         given.data.sha256,
@@ -220,20 +244,23 @@ def registered(
     return sorted(found, key=lambda evaluation: evaluation.metric)
 
 
-def register(lake: Lake, model: str, result: Result) -> None:
-    """Put a result in the place of what the lake has for this model and benchmark: items first, then metrics."""
-    part = {"model": [model], "benchmark": [result.benchmark]}
-    measured = {
-        "weights_sha256": result.weights_sha256,
-        "data": result.data,
-        "data_sha256": result.data_sha256,
-        "settings": result.settings,
-        "package": f"goldenlake {etl.__version__}",
-    }
-    key = {"model": model, "benchmark": result.benchmark}
-    metadata = {"stage": "evaluations", "slice": part, **measured, "settings": json.loads(result.settings)}
-    items = [{**key, **asdict(item)} for item in result.items]
-    metrics = [{**key, **asdict(evaluation), **measured} for evaluation in result.evaluations]
+def register(lake: Lake, model: str, results: Sequence[Result]) -> None:
+    """Put results in the place of what the lake has for this model and these benchmarks: items first, then metrics."""
+    part = {"model": [model], "benchmark": [result.benchmark for result in results]}
+    items: list[dict[str, Any]] = []
+    metrics: list[dict[str, Any]] = []
+    for result in results:
+        key = {"model": model, "benchmark": result.benchmark}
+        measured = {
+            "weights_sha256": result.weights_sha256,
+            "data": result.data,
+            "data_sha256": result.data_sha256,
+            "settings": result.settings,
+            "package": f"goldenlake {etl.__version__}",
+        }
+        items += [{**key, **asdict(item)} for item in result.items]
+        metrics += [{**key, **asdict(evaluation), **measured} for evaluation in result.evaluations]
+    metadata = {"stage": "evaluations", "slice": part, "package": f"goldenlake {etl.__version__}"}
     _replace(lake, tables.EVALUATION_ITEMS, items, part, metadata)
     _replace(lake, tables.EVALUATIONS, metrics, part, metadata)
 

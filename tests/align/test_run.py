@@ -73,7 +73,7 @@ def test_all_models_are_made_again_to_the_bit_after_the_tables_were_rearranged(a
     finally:
         hidden.rename(folder)
     assert [each.model for each in found] == ["base", "answers", "preferences"]
-    assert all(each.is_equal for each in found)
+    assert all(each.is_equal and not each.changes for each in found)
 
 
 def test_weights_that_were_changed_are_not_taken_for_the_parent(aligned: Runner, tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_a_model_whose_rows_were_vacuumed_is_not_made_again(aligned: Runner) -> 
         assert {path.name for path in Path(place).glob("*.parquet")} < files
         with pytest.raises(InputError, match=r"version \d+ cannot be read"):
             data.read(place, seen["version"], "sft", "examples")
-        with pytest.raises(InputError, match=r"training_examples cannot be read at version \d+, .*VACUUM"):
+        with pytest.raises(InputError, match=r"training_examples cannot be read at version \d+; VACUUM"):
             rebuilding.rebuild(lake, "answers")
     finally:
         lake.replace(tables.TRAINING_EXAMPLES, current, part, {"slice": part})
