@@ -24,7 +24,7 @@ from etl.funnel import Funnel, Step
 from etl.kernels import overlap
 from etl.lake import Lake
 from etl.progress import StageRun
-from etl.report import river, scoring, sections
+from etl.report import estimates, river, scoring, sections
 from etl.report.sections import Subject
 
 VOID = {"meta", "path", "rect", "stop", "br"}
@@ -114,7 +114,7 @@ def test_the_report_says_what_the_tables_say(written: str, lake: Lake) -> None:
     pages = sum(row["rule"] != "record_type" for row in decided)
     assert f"{kept:,} of {pages:,} pages kept" in text
     assert f"{len(decided):,} records read = {len(decided):,} dispositions written: {kept:,} kept" in text
-    manifest = lake.read(tables.TRAINING_SETS).collect()[0]
+    manifest = lake.read(tables.TRAINING_SETS).where("training_set = 'pretrain'").collect()[0]
     assert manifest["content_hash"] in text
     assert "912 1.5 608" in text and "up to date" in text
     for row in decided:
@@ -192,7 +192,8 @@ def test_scores_are_those_of_plain_python(scores: scoring.Scores, lake: Lake, cr
     }
     documents = {row["doc_id"]: row for row in lake.read(tables.DOCUMENTS).collect()}
     languages = {row["doc_id"]: row["language"] for row in lake.read(tables.DOCUMENT_LANGUAGE).collect()}
-    outcomes, f1, right, wrong = Counter[str](), [], [], set()
+    outcomes, f1, extracted, right, wrong = Counter[str](), [], [], [], set()
+    spoken, spoken_kept = Counter[str](), Counter[str]()
     for page in truth:
         row = decided[page["warc_filename"], page["warc_record_offset"]]
         rules = page["expected"]["rules"]
@@ -205,17 +206,27 @@ def test_scores_are_those_of_plain_python(scores: scoring.Scores, lake: Lake, cr
         document = documents.get(row["doc_id"])
         if document is not None and page["text"]:
             f1.append(overlap.word_f1(document["text"] or "", page["text"]))
+            extracted += [f1[-1]] if document["text"] else []
         if page["language"] and languages.get(row["doc_id"]):
             right.append(page["language"] == languages[row["doc_id"]])
+            spoken[page["language"]] += 1
+            spoken_kept[page["language"]] += row["decision"] == "kept"
     assert scores.pages == len(truth) and scores.not_found == 0
-    assert scores.kept_precision == scoring.wilson(
+    assert scores.kept_precision == estimates.wilson(
         outcomes["kept kept"], outcomes["kept kept"] + outcomes["dropped kept"]
     )
-    assert scores.kept_recall == scoring.wilson(outcomes["kept kept"], outcomes["kept kept"] + outcomes["kept dropped"])
-    assert scores.expected_reason == scoring.wilson(outcomes["by reason"], outcomes["dropped dropped"])
-    assert scores.language == scoring.wilson(sum(right), len(right))
+    assert scores.kept_recall == estimates.wilson(
+        outcomes["kept kept"], outcomes["kept kept"] + outcomes["kept dropped"]
+    )
+    assert scores.expected_reason == estimates.wilson(outcomes["by reason"], outcomes["dropped dropped"])
+    assert scores.language == estimates.wilson(sum(right), len(right))
     assert scores.text is not None and scores.text.n == len(f1)
     assert scores.text.value == pytest.approx(statistics.mean(f1))
+    assert scores.clean_text is not None and scores.clean_text.after.n == len(extracted)
+    assert scores.clean_text.after.value == pytest.approx(statistics.mean(extracted))
+    assert scores.true_languages == tuple(
+        scoring.TrueLanguage(language, count, spoken_kept[language]) for language, count in sorted(spoken.items())
+    )
     half = 1.959964 * statistics.stdev(f1) / math.sqrt(len(f1))
     assert scores.text.value - scores.text.low == pytest.approx(half, rel=1e-6)
     assert scores.wrong == len(wrong) and {page["url"] for page in scores.mistakes} <= wrong
@@ -235,21 +246,21 @@ def test_planted_copies_are_counted(scores: scoring.Scores, crawl: sample.Sample
 )
 def test_wilson_agrees_with_published_values(right: int, n: int, low: float, high: float) -> None:
     """The last is of Newcombe 1998, table I."""
-    estimate = scoring.wilson(right, n)
+    estimate = estimates.wilson(right, n)
     assert estimate is not None
     assert (estimate.low, estimate.high) == pytest.approx((low, high), abs=5e-5)
 
 
 @given(st.integers(1, 10_000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_an_interval_holds_its_share(pair: tuple[int, int]) -> None:
-    estimate = scoring.wilson(*pair)
+    estimate = estimates.wilson(*pair)
     assert estimate is not None
     assert 0 <= estimate.low <= estimate.value + 1e-12 and estimate.value <= estimate.high + 1e-12 <= 1 + 1e-12
 
 
 def test_nothing_measured_is_no_estimate() -> None:
-    assert scoring.wilson(0, 0) is None
-    assert scoring.mean(0.0, 0.0, 0) is None
+    assert estimates.wilson(0, 0) is None
+    assert estimates.mean(0.0, 0.0, 0) is None
 
 
 texts = st.text(st.sampled_from("ab \n漢"), max_size=30)

@@ -10,6 +10,7 @@ bytes, but for the timings of a run.
 
 from __future__ import annotations
 
+import math
 import os
 import sys
 import tempfile
@@ -21,33 +22,55 @@ from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from pyspark.sql import DataFrame
+from pyspark.sql import functions as F
 
 import etl
 from etl import cli, funnel, job, tables
 from etl.errors import InputError, WarehouseError
-from etl.lake import Lake, is_local
+from etl.lake import Lake
+from etl.locks import is_local
 from etl.pipeline import Plan
 from etl.progress import StageRun
-from etl.report import sections
+from etl.report import answers, sections
 from etl.report.sections import Subject
 from etl.runner import Runner
+from etl.sets import HELD_OUT
 
 FILE_NAME = "report.html"
 TRUTH_NAME = "truth.jsonl.gz"
 
 
 @dataclass(frozen=True)
+class Part:
+    """Sections that belong together: a name for the menu and the anchor, a heading, and words on all of them."""
+
+    key: str
+    title: str
+    text: str = ""
+
+
+@dataclass(frozen=True)
 class Section:
-    """A part of the report: its heading, a word for the menu; its key is its anchor and the name of its template."""
+    """A section of the report: its heading, a word for the menu; its key is its anchor and the name of its template."""
 
     title: str
     word: str
     collect: Callable[[Subject], dict[str, Any] | None]
+    part: Part | None = None
 
     @property
     def key(self) -> str:
         return self.collect.__name__
 
+
+CLAIMS = Part(
+    "claims",
+    "Twelve claims, measured",
+    "The brief of this project makes twelve claims. They are the brief's, not results of this lake. Each is shown "
+    "beside a published figure that can be looked up, and beside what this lake itself has measured: with n and a 95 % "
+    "interval, or the words not measured. What it has measured of another kind follows under its own name.",
+)
+RUN = Part("run", "This run")
 
 SECTIONS = (
     Section("The way of the pages", "flow", sections.flow),
@@ -61,8 +84,20 @@ SECTIONS = (
     Section("Lengths", "lengths", sections.lengths),
     Section("Training set", "training set", sections.training),
     Section("Ledger", "ledger", sections.books),
-    Section("Time taken", "time", sections.timings),
-    Section("How to go on", "next", sections.next_steps),
+    Section("1. Curation stages and their gain", "curation", answers.curation, CLAIMS),
+    Section("2. Quality classifier, before and after", "classifier", answers.classifier, CLAIMS),
+    Section("3. Deduplication", "deduplication", answers.deduplication, CLAIMS),
+    Section("4. Mixture, asked and realised", "mixture", answers.mixture, CLAIMS),
+    Section("5. Instruction data by source", "instructions", answers.instruction_sources, CLAIMS),
+    Section("6. Instruction mixture", "instruction mixture", answers.instruction_mixture, CLAIMS),
+    Section("7. Alignment methods", "methods", answers.methods, CLAIMS),
+    Section("8. SPIN, iteration by iteration", "SPIN", answers.self_play, CLAIMS),
+    Section("9. Benchmarks", "benchmarks", answers.benchmarks, CLAIMS),
+    Section("10. Quality against quantity", "quantity", answers.quality_and_quantity, CLAIMS),
+    Section("11. Quality score", "score", answers.quality_score, CLAIMS),
+    Section("12. Return on each step", "return", answers.returns, CLAIMS),
+    Section("Time taken", "time", sections.timings, RUN),
+    Section("How to go on", "next", sections.next_steps, RUN),
 )
 
 
@@ -126,8 +161,8 @@ def _folder(lake: Lake) -> Path:
 
 def render(subject: Subject) -> str:
     """The report as HTML. Text from the web is escaped by the templates."""
+    subject.prepare()
     with ThreadPoolExecutor(4) as pool:
-        list(pool.map(lambda name: getattr(subject, name), ("archives", "examples")))  # more than one section asks
         found = list(pool.map(lambda section: section.collect(subject), SECTIONS))
     shown = [(section, data) for section, data in zip(SECTIONS, found, strict=True) if data is not None]
     template = environment().get_template("report.html.j2")
@@ -145,7 +180,9 @@ def environment() -> Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    found.filters.update(number=_number, share=_share, size=_size)
+    found.filters.update(
+        number=_number, share=_share, size=_size, decimal=_decimal, relative=_relative, points=_points, metric=_metric
+    )
     return found
 
 
@@ -155,6 +192,32 @@ def _number(value: float | None) -> str:
 
 def _share(value: float | None) -> str:
     return "not measured" if value is None else f"{value:.1%}"
+
+
+def _decimal(value: float | None, digits: int = 3) -> str:
+    return "not measured" if value is None else _signed(f"{value:,.{digits}f}") if math.isfinite(value) else "no bound"
+
+
+def _relative(ratio: float) -> str:
+    """A ratio as the change that it is: 1.25 is +25.0%."""
+    return f"{_points(ratio - 1)}%" if math.isfinite(ratio) else "no bound"
+
+
+def _points(difference: float) -> str:
+    """A difference of shares in points of a percent."""
+    if not math.isfinite(difference):
+        return "no bound"
+    rounded = round(100 * difference, 1)
+    return _signed(f"{rounded:+,.1f}") if rounded else "0.0"
+
+
+def _metric(value: float, is_share: bool) -> str:
+    return _share(value) if is_share else _decimal(value)
+
+
+def _signed(text: str) -> str:
+    """With a minus sign that is as wide as the plus."""
+    return text.replace("-", "\u2212")
 
 
 def _size(value: float | None) -> str:
@@ -180,7 +243,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     with job.reported_errors():
         lake = job.open_lake(cli.existing(options))
         decided = _names(lake.read(tables.DISPOSITIONS), "recipe")
-        sets = _names(lake.read(tables.TRAINING_SETS), "training_set")
+        is_shown = (F.col("kind") == "documents") & ~F.col("training_set").endswith(HELD_OUT)
+        sets = _names(lake.read(tables.TRAINING_SETS).where(is_shown), "training_set")
         path = write(
             lake,
             options.output or _folder(lake) / FILE_NAME,

@@ -6,37 +6,28 @@ in Spark, so that a sample may be large; shares come with a 95 % interval and th
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame
+from pyspark.sql import Column, DataFrame, Row
 from pyspark.sql import functions as F
+from resiliparse.extract.html2text import extract_plain_text
 
 from etl import funnel, tables
-from etl.kernels import overlap
+from etl.kernels import html, overlap, warc
+from etl.kernels.quality_score import Estimate, Gain
 from etl.lake import Lake
+from etl.report.estimates import Moments, mean, ratio, wilson
 from etl.stages.dedup import EXACT
 
 MISTAKES = 10  # that are named
-_Z = 1.959964  # two-sided 95 % of the normal distribution
 _TRUTH_DDL = (
     "warc_filename string, warc_record_offset bigint, url string, kind string, language string, text string, "
     "duplicate_of string, expected struct<decision: string, rules: array<string>>"
 )
-
-
-@dataclass(frozen=True)
-class Estimate:
-    """A share or a mean of `n` pages, with its 95 % interval."""
-
-    value: float
-    low: float
-    high: float
-    n: int
 
 
 @dataclass(frozen=True)
@@ -66,6 +57,15 @@ class Fate:
 
 
 @dataclass(frozen=True)
+class TrueLanguage:
+    """Documents with text that truly are in a language, and how many of them the recipe keeps."""
+
+    language: str
+    documents: int
+    kept: int
+
+
+@dataclass(frozen=True)
 class Scores:
     """What the report shows of all this. Estimates are None where there was no page to measure."""
 
@@ -79,6 +79,8 @@ class Scores:
     expected_reason: Estimate | None
     language: Estimate | None
     text: Estimate | None
+    clean_text: Gain | None  # F1 of all the text of a page, and of what was extracted from it
+    true_languages: tuple[TrueLanguage, ...]
     duplicate_recall: Estimate | None
     duplicate_precision: Estimate | None
     near_duplicates: int
@@ -90,31 +92,13 @@ class Scores:
         return sum(fate.wrong for fate in self.fates)
 
 
-def wilson(right: int, n: int) -> Estimate | None:
-    """The share `right` / `n` with the interval of Wilson 1927; None for no observation."""
-    if n == 0:
-        return None
-    share, spread = right / n, _Z * _Z / n
-    centre = (share + spread / 2) / (1 + spread)
-    half = _Z / (1 + spread) * math.sqrt(share * (1 - share) / n + spread / (4 * n))
-    return Estimate(share, max(0.0, centre - half), min(1.0, centre + half), n)
-
-
-def mean(total: float, squares: float, n: int) -> Estimate | None:
-    """The mean of `n` values with the normal interval, from their sum and the sum of their squares."""
-    if n == 0:
-        return None
-    value = total / n
-    variance = max(0.0, squares - n * value * value) / (n - 1) if n > 1 else 0.0
-    half = _Z * math.sqrt(variance / n)
-    return Estimate(value, max(0.0, value - half), min(1.0, value + half), n)
-
-
 def score(lake: Lake, recipe: str, truth: Path) -> Scores:
     """The lake under one recipe against the truth."""
     pages = _with_f1(_pages(lake, recipe, truth)).persist()
     try:
         sums = [row.asDict() for row in _sums(pages).collect()]
+        texts = _texts(pages).collect()[0]
+        spoken = _true_languages(pages).collect()
         duplicates = _duplicates(lake, pages).collect()[0]
         mistakes = _mistakes(pages).collect()
     finally:
@@ -135,6 +119,8 @@ def score(lake: Lake, recipe: str, truth: Path) -> Scores:
         expected_reason=wilson(drop_right - _total(drop, "other_reason"), drop_right),
         language=wilson(_total(sums, "language_right"), _total(sums, "languages")),
         text=mean(_total(sums, "f1"), _total(sums, "f1_squared"), int(_total(sums, "texts"))),
+        clean_text=_clean_text(texts),
+        true_languages=tuple(TrueLanguage(row["language"], row["documents"], row["kept"]) for row in spoken),
         duplicate_recall=wilson(duplicates["found"], duplicates["planted"]),
         duplicate_precision=wilson(duplicates["true"], duplicates["dropped"]),
         near_duplicates=_total(near, "pages"),
@@ -158,12 +144,14 @@ def _pages(lake: Lake, recipe: str, truth: Path) -> DataFrame:
     documents = lake.read(tables.DOCUMENTS).select(
         "doc_id", F.col("text").alias("found_text"), F.lit(True).alias("read")
     )
+    captures = lake.read(tables.CAPTURES).select("doc_id", *_PAYLOAD)
     languages = lake.read(tables.DOCUMENT_LANGUAGE).select("doc_id", F.col("language").alias("found_language"))
     return (
         known.withColumnRenamed("duplicate_of", "original")
         .join(decided, place, how="left")
         .join(documents, "doc_id", how="left")
         .join(languages, "doc_id", how="left")
+        .join(captures, "doc_id", how="left")
         .select(
             "kind",
             F.col("expected.decision").alias("expected"),
@@ -183,6 +171,7 @@ def _pages(lake: Lake, recipe: str, truth: Path) -> DataFrame:
             "found_language",
             "found_text",
             "read",
+            *_PAYLOAD,
         )
     )
 
@@ -195,24 +184,72 @@ def _archives(lake: Lake, truth: Path) -> list[tuple[str, str]]:
     return [(row["warc_filename"], PurePosixPath(row["location"]).name) for row in beside or rows]
 
 
+_PAYLOAD = ["payload", "payload_length", "content_mime_detected", "content_charset_declared"]
+_COMPARED = ["found_text", "text", "read", *_PAYLOAD]
+
+
 def _with_f1(judged: DataFrame) -> DataFrame:
     """`judged` with `f1`: of the extracted text against the true one; 0 where extraction failed, null where no text
-    is known or the record was not read as a page."""
+    is known or the record was not read as a page. And with `all_text_f1`: of all the text of the page."""
 
     def measure(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            values = [
-                None if not wanted or not read else overlap.word_f1(found or "", wanted)
-                for found, wanted, read in zip(
-                    *(batch.column(name).to_pylist() for name in ("found_text", "text", "read")), strict=True
-                )
-            ]
-            kept = [name for name in batch.schema.names if name not in ("found_text", "text", "read")]
-            columns = [*(batch.column(name) for name in kept), pa.array(values, pa.float64())]
-            yield pa.RecordBatch.from_arrays(columns, names=[*kept, "f1"])
+            values = [_compared(row) for row in batch.select(_COMPARED).to_pylist()]
+            kept = [name for name in batch.schema.names if name not in _COMPARED]
+            scores = [pa.array([value[place] for value in values], pa.float64()) for place in (0, 1)]
+            yield pa.RecordBatch.from_arrays(
+                [*(batch.column(name) for name in kept), *scores], names=[*kept, "f1", "all_text_f1"]
+            )
 
-    kept = [field for field in judged.schema if field.name not in ("found_text", "text", "read")]
-    return judged.mapInArrow(measure, ", ".join(f"{f.name} {f.dataType.simpleString()}" for f in kept) + ", f1 double")
+    kept = [f"{field.name} {field.dataType.simpleString()}" for field in judged.schema if field.name not in _COMPARED]
+    return judged.mapInArrow(measure, f"{', '.join(kept)}, f1 double, all_text_f1 double")
+
+
+def _compared(row: dict[str, Any]) -> tuple[float | None, float | None]:
+    wanted = row["text"]
+    if not wanted or not row["read"]:
+        return None, None
+    found = overlap.word_f1(row["found_text"] or "", wanted)
+    # What an extractor could not read is not read here either: it may hang or crash.
+    if row["payload"] is None or row["found_text"] is None:
+        return found, None
+    return found, overlap.word_f1(_all_text(row), wanted)
+
+
+def _all_text(row: dict[str, Any]) -> str:
+    """All the text of a page, as it would be without an extractor: menus, notices and all."""
+    content, _ = html.decode(warc.payload(row["payload"], row["payload_length"]), row["content_charset_declared"])
+    if row["content_mime_detected"] == "text/plain":
+        return content
+    return str(extract_plain_text(content, main_content=False, alt_texts=False))
+
+
+def _texts(pages: DataFrame) -> DataFrame:
+    """One row: sums over the pages of which both texts were compared with the true one."""
+    after, before = F.col("f1"), F.col("all_text_f1")
+    products = {"after": after, "before": before, "aa": after * after, "ab": after * before, "bb": before * before}
+    both = pages.where(before.isNotNull())
+    return both.agg(
+        F.count(F.lit(1)).alias("n"),
+        *[F.coalesce(F.sum(value), F.lit(0.0)).alias(name) for name, value in products.items()],
+    )
+
+
+def _clean_text(sums: Row) -> Gain | None:
+    n = sums["n"]
+    before, after = mean(sums["before"], sums["bb"], n), mean(sums["after"], sums["aa"], n)
+    better = ratio(Moments(n, sums["after"], sums["before"], sums["aa"], sums["ab"], sums["bb"]))
+    return None if before is None or after is None or better is None else Gain(before, after, better)
+
+
+def _true_languages(pages: DataFrame) -> DataFrame:
+    """One row per language: documents with text that truly are in it, and those that are kept."""
+    known = pages.where(F.col("language").isNotNull() & F.col("found_language").isNotNull())
+    is_kept = F.col("decision") == "kept"
+    counts = known.groupBy("language").agg(
+        F.count(F.lit(1)).alias("documents"), F.count(F.when(is_kept, True)).alias("kept")
+    )
+    return counts.orderBy("language")
 
 
 def _sums(pages: DataFrame) -> DataFrame:

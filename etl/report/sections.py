@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -19,9 +20,16 @@ from pyspark.sql import functions as F
 from etl import funnel, tables, views
 from etl.funnel import STAGE_WORDS, Funnel
 from etl.job import DEFAULT_WAREHOUSE
+from etl.kernels.quality_score import Gain
 from etl.lake import Lake
 from etl.progress import StageRun
-from etl.report import river, scoring
+from etl.report import gains, instructions, models, river, scoring
+from etl.report.gains import Copies
+from etl.report.instructions import Decided
+from etl.report.models import Evaluation, Model
+from etl.report.scoring import Scores
+from etl.sets import HELD_OUT
+from etl.stages.curate import Recipe
 from etl.stages.extract import PAGE_RECORDS
 from etl.views import View
 
@@ -66,6 +74,80 @@ class Subject:
         texts = _beginnings(self.lake, found) if found else {}
         return [{**row, "text": texts.get(row["doc_id"])} for row in sorted(found, key=lambda row: int(row["place"]))]
 
+    @cached_property
+    def applied(self) -> Recipe | None:
+        """The recipe as it was applied."""
+        return funnel.applied(self.lake, self.recipe)
+
+    @cached_property
+    def scores(self) -> Scores | None:
+        """The lake against the truth of a sample, where there is one."""
+        return None if self.truth is None else scoring.score(self.lake, self.recipe, self.truth)
+
+    @cached_property
+    def copies(self) -> Copies:
+        """Letter-by-letter copies among all documents and in the corpus."""
+        return gains.copies(self.lake, self.recipe)
+
+    @cached_property
+    def diversity(self) -> Gain | None:
+        """How different documents are, all and kept."""
+        return gains.diversity(self.lake, self.recipe)
+
+    @cached_property
+    def training_sets(self) -> list[Data]:
+        """All training sets by name, with what each asked of its sources and got."""
+        columns = ("training_set", "kind", "documents", "tokens", "shares", "manifest")
+        rows = self.lake.read(tables.TRAINING_SETS).select(*columns).orderBy("training_set").collect()
+        return [_training_set(row.asDict(recursive=True)) for row in rows]
+
+    @cached_property
+    def instruction_recipes(self) -> list[Decided]:
+        """Recipes that have decided about instruction data; the one that a set was drawn by comes first."""
+        decided = instructions.decided(self.lake)
+        manifests = [json.loads(each["manifest"]) for each in self.training_sets if each["kind"] == "examples"]
+        drawn = {(each["recipe"]["name"], each["collection"]) for each in manifests}
+        return sorted(decided, key=lambda by: (by.recipe, by.collection) not in drawn)
+
+    @property
+    def instruction_recipe(self) -> Decided | None:
+        """The first of them: what the report says of instruction data is said of it."""
+        return self.instruction_recipes[0] if self.instruction_recipes else None
+
+    @cached_property
+    def instruction_sources(self) -> list[instructions.Source]:
+        """Instruction data by source."""
+        return instructions.sources(self.lake, self.instruction_recipe)
+
+    @cached_property
+    def instruction_diversity(self) -> Gain | None:
+        """How different prompts are, all and kept."""
+        return instructions.diversity_gain(self.lake, self.instruction_recipe)
+
+    @cached_property
+    def models(self) -> list[Model]:
+        """All models, every child after its parent."""
+        return models.models(self.lake)
+
+    @cached_property
+    def evaluations(self) -> list[Evaluation]:
+        """What all models were measured by."""
+        return models.evaluations(self.lake, self.models)
+
+    @property
+    def place(self) -> str:
+        """The option that names the lake to a command, for the folder that holds it."""
+        if self.lake.warehouse is None:
+            return f"--namespace {self.lake.namespace}"
+        name = Path(self.lake.warehouse).name
+        return "" if name == DEFAULT_WAREHOUSE else f"--warehouse {name}"
+
+    def prepare(self) -> None:
+        """Ask the lake for what more than one section shows, so that sections that run side by side ask once."""
+        with ThreadPoolExecutor(4) as pool:
+            for names in _SHARED:
+                list(pool.map(lambda name: getattr(self, name), names))
+
     @property
     def is_sample(self) -> bool:
         """Whether what came in was made by goldenlake itself."""
@@ -82,6 +164,24 @@ class Subject:
         return self.lake.read(tables.DISPOSITIONS).where(F.col("recipe") == self.recipe)
 
 
+# What more than one section asks for, or another property; each group needs only those before it.
+_SHARED = (
+    ("scores", "archives", "examples", "copies", "diversity", "training_sets", "models", "applied"),
+    ("instruction_recipes", "evaluations"),
+    ("instruction_diversity", "instruction_sources"),
+)
+
+
+def _training_set(row: Data) -> Data:
+    """A row of `training_sets`, its shares with those of the rows, and whether each was met."""
+    for share in row["shares"]:
+        asked, given = share["asked_share"], share["share"]
+        share["row_share"] = share["documents"] / row["documents"] if row["documents"] else None
+        share["is_short"] = share["available_tokens"] < share["asked_tokens"]
+        share["off"] = given - asked if asked is not None and given is not None else None
+    return {**row, "is_held_out": row["training_set"].endswith(HELD_OUT)}
+
+
 def flow(subject: Subject) -> Data:
     """The picture."""
     frames = {"wide": river.WIDE, "narrow": river.NARROW}
@@ -91,9 +191,7 @@ def flow(subject: Subject) -> Data:
 
 def truth(subject: Subject) -> Data | None:
     """The report measures itself, where the truth is known."""
-    if subject.truth is None:
-        return None
-    return {"scores": scoring.score(subject.lake, subject.recipe, subject.truth)}
+    return None if subject.scores is None else {"scores": subject.scores}
 
 
 def arrivals(subject: Subject) -> Data:
@@ -277,14 +375,9 @@ def timings(subject: Subject) -> Data:
 
 def next_steps(subject: Subject) -> Data:
     """Commands to go on with, about this lake."""
-    lake = subject.lake
     urls = [row["url"] for row in subject.examples if row["url"] and row["text"]]
-    if lake.warehouse is None:
-        place = f"--namespace {lake.namespace}"
-    else:
-        place = "" if Path(lake.warehouse).name == DEFAULT_WAREHOUSE else f"--warehouse {Path(lake.warehouse).name}"
     return {
-        "place": place,
+        "place": subject.place,
         "page": urls[0] if urls else None,
         "tables": [table.name for table in tables.ALL],
         "views": views.ALL,

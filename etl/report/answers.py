@@ -1,0 +1,262 @@
+"""The sections that answer the brief's claims, in its order: one function each, named like its template.
+
+Every one shows the claims beside published figures and what the lake has measured (`etl.report.claims`), and then what
+else it has measured on the same question, under its own name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from etl import views
+from etl.funnel import STAGE_WORDS
+from etl.kernels.quality_score import PHI, TARGET, Gain, score
+from etl.lake import sql_string
+from etl.report import gains
+from etl.report.claims import Fact, Measured, Value, compare
+from etl.report.models import Evaluation, Model
+from etl.report.quality import parts
+from etl.report.sections import Data, Subject
+
+EVALUATIONS = 120  # rows that are shown
+TIMES = "\N{MULTIPLICATION SIGN}"
+BENCHMARKS = {  # of the brief, with names under which a lake may have measured them
+    "mmlu": "MMLU",
+    "hellaswag": "HellaSwag",
+    "gsm8k": "GSM8K",
+    "humaneval": "HumanEval",
+    "mt_bench": "MT-Bench",
+    "alpaca_eval": "AlpacaEval",
+}
+
+
+def curation(subject: Subject) -> Data:
+    """1. Curation stages and their gain."""
+    scores, wanted = subject.scores, gains.recipe_languages(subject.applied)
+    values: dict[str, Value | None] = {
+        "clean_text": _measured(scores.clean_text if scores else None, "pages"),
+        "language_purity": _measured(gains.true_purity(scores, wanted), "documents"),
+        "unique_exact": _measured(subject.copies.documents, "documents"),
+    }
+    detected = gains.detected_purity(subject.view(views.LANGUAGE_SHARES), wanted)
+    return {
+        "comparison": compare("curation", values),
+        "detected": detected,
+        "languages": sorted(wanted or ()),
+        "scores": scores,
+    }
+
+
+def _measured(gain: Gain | None, items: str, shown: str = "share") -> Measured | None:
+    return None if gain is None else Measured(gain, items, shown)
+
+
+@dataclass(frozen=True)
+class Stage:
+    """The rules of a recipe that read one stage, together."""
+
+    word: str
+    rules: int
+    documents_dropped: int
+    tokens_dropped: int
+    documents_left: int
+    tokens_left: int
+
+
+def classifier(subject: Subject) -> Data:
+    """2. Quality classifier, before and after; and what the rules of the recipe did in its place."""
+    stages: list[Stage] = []
+    steps = [step for step in subject.funnel.steps if step.tokens_dropped or step.stage in _AFTER_TEXT]
+    for word in dict.fromkeys(STAGE_WORDS.get(step.stage, step.stage) for step in steps):
+        mine = [step for step in steps if STAGE_WORDS.get(step.stage, step.stage) == word]
+        stages.append(
+            Stage(
+                word,
+                len(mine),
+                sum(step.documents_dropped for step in mine),
+                sum(step.tokens_dropped for step in mine),
+                mine[-1].documents_left,
+                mine[-1].tokens_left,
+            )
+        )
+    return {"comparison": compare("classifier"), "stages": stages, "funnel": subject.funnel}
+
+
+_AFTER_TEXT = ("document_language", "document_quality", "document_tokens", "duplicate_clusters")
+
+
+def deduplication(subject: Subject) -> Data:
+    """3. Documents and tokens before, after exact and after fuzzy deduplication."""
+    copies = subject.copies
+    values = {"exact_tokens": _measured(copies.tokens, "documents", "number")}
+    dropped = [step for step in subject.funnel.steps if step.stage == "duplicate_clusters"]
+    funnel = subject.funnel
+    return {
+        "comparison": compare("deduplication", values),
+        "copies": copies,
+        "passed": {
+            "documents": funnel.kept + sum(step.documents_dropped for step in dropped),
+            "tokens": funnel.kept_tokens + sum(step.tokens_dropped for step in dropped),
+            "documents_after": funnel.kept,
+            "tokens_after": funnel.kept_tokens,
+        },
+    }
+
+
+def mixture(subject: Subject) -> Data:
+    """4. Asked, available and realised shares of every training set."""
+    names = ("web", "code", "math", "books", "academic")
+    sets = subject.training_sets
+    return {
+        "comparison": compare("mixture", {f"share_{name}": _realised(sets, "documents", name) for name in names}),
+        "sets": sets,
+    }
+
+
+def _realised(sets: Iterable[Data], kind: str, source: str) -> Fact | None:
+    """The share of a source by tokens and by rows, in the sets of a kind that ask for it."""
+    found = [
+        (each, share)
+        for each in sets
+        for share in each["shares"]
+        if each["kind"] == kind and share["source"] == source and share["asked_share"] is not None
+    ]
+    if not found:
+        return None
+    each, share = found[0]
+    more = f", and {len(found) - 1} more sets have it" if len(found) > 1 else ""
+    return Fact(
+        f"{share['share'] or 0:.1%} of tokens, {share['row_share'] or 0:.1%} of rows",
+        f"counted in set {each['training_set']}, {share['documents']:,} rows{more}",
+    )
+
+
+def instruction_sources(subject: Subject) -> Data:
+    """5. Instruction data by source."""
+    return {
+        "comparison": compare("instruction_sources"),
+        "sources": subject.instruction_sources,
+        "by": subject.instruction_recipe,
+        "others": len(subject.instruction_recipes) - 1,
+    }
+
+
+def instruction_mixture(subject: Subject) -> Data:
+    """6. Instruction mixture, asked and realised by tokens and by rows."""
+    names = ("flan", "oasst", "sharegpt", "code", "math", "safety")
+    sets = [each for each in subject.training_sets if each["kind"] == "examples"]
+    values = {f"share_{name}": _realised(sets, "examples", name) for name in names}
+    return {
+        "comparison": compare("instruction_mixture", values),
+        "sets": [each for each in sets if not each["is_held_out"]],
+    }
+
+
+def methods(subject: Subject) -> Data:
+    """7. Alignment methods: what each model took and learned."""
+    times = {f"time_{method}": _time(subject.models, method) for method in ("sft", "dpo", "simpo", "orpo")}
+    return {
+        "comparison": compare("methods", times),
+        "models": subject.models,
+        "evaluations": _of_models(subject.evaluations),
+        "page_model": sql_string(subject.models[-1].name) if subject.models else None,
+        "place": subject.place,
+    }
+
+
+def _time(models: Iterable[Model], method: str) -> Fact | None:
+    """Training time against that of the model by SFT that it began as."""
+    timed = [model for model in models if model.method == method and model.time is not None]
+    if not timed:
+        return None
+    if method == "sft":
+        return Fact(f"1{TIMES}", "by definition")
+    texts = [f"{model.time:.2f}{TIMES} ({model.name} over {model.sft})" for model in timed[:3]]
+    tokens = ", ".join(f"{model.token_time:.2f}{TIMES}" for model in timed[:3])
+    return Fact("; ".join(texts), f"per token {tokens}; one run each, which have other rows and steps, no interval")
+
+
+def _of_models(evaluations: Iterable[Evaluation]) -> dict[str, list[Evaluation]]:
+    found: dict[str, list[Evaluation]] = {}
+    for evaluation in evaluations:
+        found.setdefault(evaluation.model, []).append(evaluation)
+    return found
+
+
+def self_play(subject: Subject) -> Data:
+    """8. SPIN iterations, in the order of their lineage."""
+    iterations = [model for model in subject.models if model.method == "spin"]
+    return {
+        "comparison": compare("self_play"),
+        "iterations": iterations,
+        "evaluations": _of_models(subject.evaluations),
+    }
+
+
+def benchmarks(subject: Subject) -> Data:
+    """9. What models get on benchmarks, and the change against the parent."""
+    return {
+        "comparison": compare("benchmarks"),
+        "evaluations": subject.evaluations[:EVALUATIONS],
+        "count": len(subject.evaluations),
+        "known": {model.name for model in subject.models},
+        "of_the_brief": sorted({BENCHMARKS[e.benchmark] for e in subject.evaluations if e.benchmark in BENCHMARKS}),
+    }
+
+
+def quality_and_quantity(subject: Subject) -> Data:
+    """10. Quality against quantity: models from scratch by tokens, and what they get on held-out text."""
+    pretrained = [model for model in subject.models if model.method == "pretrain"]
+    return {
+        "comparison": compare("quality_and_quantity"),
+        "models": pretrained,
+        "evaluations": _of_models(e for e in subject.evaluations if e.metric == "bits_per_byte"),
+    }
+
+
+def quality_score(subject: Subject) -> Data:
+    """11. The quality score, factor by factor."""
+    found = parts(unique=subject.copies.documents, diversity=subject.diversity, prompts=subject.instruction_diversity)
+    whole = score(found)
+    text = (
+        None if whole is None else Fact(f"{whole.value:.3f}", f"{whole.low:.3f} to {whole.high:.3f}, n = {whole.n:,}")
+    )
+    return {
+        "comparison": compare("quality_score", {"quality_score": text}),
+        "parts": found,
+        "whole": whole,
+        "phi": PHI,
+        "target": TARGET,
+        "by": subject.instruction_recipe,
+    }
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step of curation, and the measure that says what it gave."""
+
+    name: str
+    what: str
+    gain: Gain | None
+    items: str
+
+
+def returns(subject: Subject) -> Data:
+    """12. What each step returned: curation by ratio, training by change against the parent and what it took."""
+    scores, wanted = subject.scores, gains.recipe_languages(subject.applied)
+    steps = (
+        Step("extraction", "word-level F1 against the true main text", scores.clean_text if scores else None, "pages"),
+        Step(
+            "rule on language", "documents truly in the languages asked", gains.true_purity(scores, wanted), "documents"
+        ),
+        Step("exact deduplication", "documents that are no copy", subject.copies.documents, "documents"),
+        Step("recipe as a whole", "different 5-grams of words", subject.diversity, "texts"),
+        Step("instruction recipe", "different 3-grams of prompts", subject.instruction_diversity, "prompts"),
+    )
+    changed = _of_models(e for e in subject.evaluations if e.change is not None)
+    return {
+        "comparison": compare("returns"),
+        "steps": [step for step in steps if step.gain is not None],
+        "changes": [(model, changed[model.name]) for model in subject.models if model.name in changed],
+    }
