@@ -8,8 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from etl import cli, job, resources, tables
+from etl import alignment, cli, job, resources, tables
+from etl.align import run as training
+from etl.evaluate import run as evaluation
 from etl.lake import Lake
+from etl.runner import Runner
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -27,7 +30,10 @@ def arguments(program: str) -> list[list[str]]:
     return [command for command in found if (command[0] in cli.JOBS) == (program == "jobs")]
 
 
-@pytest.mark.parametrize("command", arguments("questions"), ids=" ".join)
+MODEL = "tiny-dpo"
+
+
+@pytest.mark.parametrize("command", [c for c in arguments("questions") if MODEL not in " ".join(c)], ids=" ".join)
 def test_questions_get_answers(command: list[str], lake: Lake, capsys: pytest.CaptureFixture[str]) -> None:
     pages = lake.read(tables.DISPOSITIONS).where("decision = 'kept'").orderBy("doc_id").head(1)
     known = {"demo-lake": str(lake.warehouse), "URL": pages[0]["url"]}
@@ -35,9 +41,24 @@ def test_questions_get_answers(command: list[str], lake: Lake, capsys: pytest.Ca
     assert capsys.readouterr().out.strip()
 
 
+@pytest.mark.parametrize("command", [c for c in arguments("questions") if MODEL in " ".join(c)], ids=" ".join)
+def test_questions_about_models_get_answers(
+    command: list[str], aligned: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lake of the tests has another preference model than the demo."""
+    words = [word.replace("demo-lake", str(aligned.lake.warehouse)).replace(MODEL, "preferences") for word in command]
+    cli.main([*words, "--namespace", aligned.lake.namespace])
+    assert len(capsys.readouterr().out.splitlines()) > 2
+
+
 @pytest.mark.parametrize("command", arguments("jobs"), ids=" ".join)
 def test_jobs_are_understood(command: list[str]) -> None:
-    job.settings(job.parser(None).parse_args(command[1:]))
+    read, understand = {
+        "align": (alignment.parser, alignment.settings),
+        "evaluate": (evaluation.parser, evaluation.chosen_config),
+        "train": (training.parser, training.chosen),
+    }.get(command[0], (job.parser, job.settings))
+    understand(read(None).parse_args(command[1:]))
 
 
 @pytest.mark.parametrize("command", [c for c in COMMANDS if c[0] == "spark-submit"], ids=" ".join)

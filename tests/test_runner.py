@@ -77,10 +77,25 @@ def _files(summary: Any) -> dict[str, Any]:
     return files
 
 
+# Tables that the way from archives to a corpus leaves empty.
+LATER = {
+    tables.INSTRUCTION_FILES,
+    tables.INSTRUCTIONS,
+    tables.PREFERENCES,
+    tables.INSTRUCTION_DUPLICATES,
+    tables.INSTRUCTION_DISPOSITIONS,
+    tables.TRAINING_EXAMPLES,
+    tables.TRAINING_PAIRS,
+    tables.MODELS,
+    tables.EVALUATIONS,
+    tables.EVALUATION_ITEMS,
+}
+
+
 def test_every_commit_says_what_made_it(lake: Lake) -> None:
     for table in tables.ALL:
         made = [json.loads(commit.metadata) for commit in lake.commits(table) if commit.operation == "WRITE"]
-        assert made
+        assert made or table in LATER
         for metadata in made:
             assert metadata["package"].startswith("goldenlake ")
             assert "stage" in metadata

@@ -260,16 +260,24 @@ def main(doc: str | None, argv: Sequence[str] | None = None) -> None:
     """Train what the options of `argv` name, one after another."""
     options = parser(doc).parse_args(argv)
     with job.reported_errors():
-        trainings = [_chosen(name, options.assignments) for name in options.training]
         launch.read(options.accelerate)
+        trainings = chosen(options)
         with job.writer(options) as runner:
             for training in trainings:
                 train(runner, training, options.accelerate, options.models)
 
 
-def _chosen(name: str, assignments: Sequence[str]) -> Training:
-    path = config.find("align", name)
-    return config.build(config.override(config.read_yaml(path), assignments), Training, origin=str(path))
+def chosen(options: argparse.Namespace) -> list[Training]:
+    """The files that the options name, each with what ``--set`` says.
+
+    Raises:
+        ConfigError: a file or an assignment is wrong.
+    """
+    paths = [config.find("align", name) for name in options.training]
+    return [
+        config.build(config.override(config.read_yaml(path), options.assignments), Training, origin=str(path))
+        for path in paths
+    ]
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:

@@ -28,8 +28,8 @@ from etl.align import launch, models
 from etl.align.config import Training
 from etl.align.job import MODEL, RESULT, Job
 from etl.evaluate import Benchmark, Given, data, evaluate
+from etl.kernels import intervals
 
-T_975 = {2: 12.706, 3: 4.303, 4: 3.182, 5: 2.776, 6: 2.571, 7: 2.447, 8: 2.365}  # Student's t, n - 1 degrees
 TASKS = {"held_out_text": ("bits_per_byte", "pretrain"), "held_out_answers": ("held_out_answers", "sft"),
          "held_out_pairs": ("held_out_pairs", "preference")}  # fmt: skip
 
@@ -109,10 +109,11 @@ def show(found: dict[str, dict[str, list[float]]]) -> None:
 
 
 def interval(values: list[float]) -> tuple[str, str]:
+    """The mean, and Student's interval of it over the seeds."""
     mean = statistics.fmean(values)
-    if len(values) not in T_975:
+    if len(values) < 2:
         return f"{mean:.4g}", "-"
-    half = T_975[len(values)] * statistics.stdev(values) / len(values) ** 0.5
+    half = intervals.student(len(values) - 1) * statistics.stdev(values) / len(values) ** 0.5
     return f"{mean:.4g}", f"{mean - half:.4g} to {mean + half:.4g}"
 
 
