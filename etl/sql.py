@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import sys
 from collections.abc import Iterator, Sequence
 
@@ -75,14 +76,20 @@ def main(argv: Sequence[str] | None = None) -> None:
     console = Console()
     with job.reported_errors():
         lake = job.open_lake(cli.existing(options))
-        if options.query:
-            if not ask(lake, options.query, console, options.limit):
-                raise SystemExit(1)
-            return
-        if sys.stdin.isatty():
-            import readline  # noqa: F401  gives the prompt a history and line editing
+        with views.using(lake.spark, lake.namespace):
+            _talk(lake, options, console)
 
-            console.print("tables: " + ", ".join(table.name for table in tables.ALL))
-            console.print("views: " + ", ".join(view.name for view in views.ALL))
-        for statement in _statements():
-            ask(lake, statement, console, options.limit)
+
+def _talk(lake: Lake, options: argparse.Namespace, console: Console) -> None:
+    """Answer the query of the command line, or those that are typed."""
+    if options.query:
+        if not ask(lake, options.query, console, options.limit):
+            raise SystemExit(1)
+        return
+    if sys.stdin.isatty():
+        import readline  # noqa: F401  gives the prompt a history and line editing
+
+        console.print("tables: " + ", ".join(table.name for table in tables.ALL))
+        console.print("views: " + ", ".join(view.name for view in views.ALL))
+    for statement in _statements():
+        ask(lake, statement, console, options.limit)

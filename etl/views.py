@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from pyspark.sql import SparkSession
@@ -77,11 +79,18 @@ ALL = (
 
 def create(spark: SparkSession, namespace: str) -> None:
     """Make all views in `namespace`, beside the tables that they read."""
+    # A view reads the tables of the namespace that was current when it was made.
+    with using(spark, namespace), ThreadPoolExecutor(4) as pool:
+        list(pool.map(lambda view: spark.sql(view.ddl), ALL))
+
+
+@contextmanager
+def using(spark: SparkSession, namespace: str) -> Iterator[None]:
+    """Names without a namespace are those of `namespace` while the block runs."""
     before = spark.sql("SELECT current_catalog(), current_database()").head()
-    spark.sql(f"USE {namespace}")  # a view reads the tables of the namespace that was current when it was made
+    spark.sql(f"USE {namespace}")
     try:
-        with ThreadPoolExecutor(4) as pool:
-            list(pool.map(lambda view: spark.sql(view.ddl), ALL))
+        yield
     finally:
         if before is not None:
             spark.sql(f"USE {'.'.join(f'`{name}`' for name in before)}")
