@@ -3,7 +3,7 @@
     python tests/bench/bench_alignment.py --warehouse demo-lake [--seeds 3]
 
 The lake is one of `goldenlake demo --align`. For each seed: pretrain, SFT, DPO, and from the same SFT model a second
-round of SFT of as many steps as DPO takes, which is what DPO has to beat. Models go to a folder of their own and no
+round of SFT of as much computing as DPO takes, which is what DPO has to beat. Models go to a folder of their own and no
 table is written. Prints, for each measure, its mean over seeds with a 95 % interval (Student's t over the seeds), the
 same for the change from parent to child, and the time of training.
 """
@@ -85,8 +85,9 @@ def arms(warehouse: Path, folder: Path, seed: int) -> dict[str, tuple[Path, floa
     train("pretrain", pretrain, None)
     train("SFT", sft, str(made["pretrain"][0]))
     steps = train("DPO", dpo, str(made["SFT"][0]))
-    # DPO reads two answers and a reference to each: three times the work of an SFT step of as many rows.
-    again = dataclasses.replace(sft, epochs=99.0, max_steps=3 * steps, optimizer=dpo.optimizer)
+    # A pair is two answers, each read forward and back (three times the work of forward) and forward for the reference.
+    equal = round(steps * dpo.batch * 2 * 4 / (sft.batch * 3))
+    again = dataclasses.replace(sft, epochs=99.0, max_steps=equal, optimizer=dpo.optimizer)
     train("SFT again", again, str(made["SFT"][0]))
     return made
 
