@@ -62,7 +62,7 @@ class Reporter:
             self.console.print(f"  {name:<22} [dim]up to date[/dim]", highlight=False)
         else:
             what = f"{run.rows:>11,} {run.unit} {run.seconds:>8.1f} s {run.rows_per_second:>10,.0f} {run.unit}/s"
-            self.console.print(f"  {name:<22} {what}{run.note and f'  {run.note}'}", highlight=False)
+            self.console.print(f"  {name:<22} {what}{run.note and f'  {run.note}'}", highlight=False, soft_wrap=True)
 
     @contextmanager
     def batch(self, run: StageRun) -> Iterator[None]:

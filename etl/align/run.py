@@ -209,6 +209,7 @@ def perform(prepared: Prepared, place: Path, run: StageRun, reporter: Reporter) 
             reporter.show(run, (line["step"] + 1) / line["steps"], line["tokens"], note)
 
         launch.run(prepared.launch, place, follow)
+        run.note = f"loss {losses[0]:.3f} to {losses[-1]:.3f}"
     result: dict[str, Any] = json.loads((place / RESULT).read_text(encoding="utf-8"))
     return result
 
