@@ -49,6 +49,15 @@ def prompt(tokenizer: Any, messages: Sequence[Message]) -> str:
     )
 
 
+def encode_answers(tokenizer: Any, prompt_messages: Sequence[Message], *answers: Sequence[Message]) -> list[Encoded]:
+    """Each answer after the prompt, with only what follows the prompt marked: no earlier turn of the assistant."""
+    start = len(tokenizer(prompt(tokenizer, prompt_messages), add_special_tokens=False)["input_ids"])
+    found = [encode(tokenizer, [*prompt_messages, *answer]) for answer in answers]
+    return [
+        Encoded(each.ids, [mark if place >= start else 0 for place, mark in enumerate(each.mask)]) for each in found
+    ]
+
+
 def template(name: str) -> str:
     """A template of this package: ``chatml``, or ``plain``, which needs no marks but the end of text.
 

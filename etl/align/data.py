@@ -154,12 +154,8 @@ def pairs(rows: pa.Table, tokenizer: Any, context: int) -> Rows:
     items: list[dict[str, list[int]]] = []
     positions: list[int] = []
     for position, row in enumerate(rows.to_pylist()):
-        start = len(tokenizer(chat.prompt(tokenizer, row["prompt"]), add_special_tokens=False)["input_ids"])
-        sides = {}
-        for side in ("chosen", "rejected"):
-            encoded = chat.encode(tokenizer, [*row["prompt"], *row[side]])
-            mask = [mark if place >= start else 0 for place, mark in enumerate(encoded.mask)]
-            sides[side] = _learn(chat.Encoded(encoded.ids, mask), len(encoded.ids))
+        chosen, rejected = chat.encode_answers(tokenizer, row["prompt"], row["chosen"], row["rejected"])
+        sides = {"chosen": _learn(chosen, len(chosen.ids)), "rejected": _learn(rejected, len(rejected.ids))}
         if all(side is not None and len(side["ids"]) <= context for side in sides.values()):
             items.append(
                 {f"{side}_{key}": value for side, item in sides.items() for key, value in (item or {}).items()}

@@ -61,10 +61,16 @@ class Prepared:
     @property
     def config(self) -> str:
         """The JSON that ``models.config`` holds: `Job.decides` without what the row names in other columns."""
+        return json.dumps(self._decides, sort_keys=True, ensure_ascii=False)
+
+    @property
+    def config_hash(self) -> str:
+        return digest(self._decides)
+
+    @property
+    def _decides(self) -> dict[str, Any]:
         decides = self.job.decides()
-        return json.dumps(
-            {"training": decides["training"], "world_size": decides["world_size"]}, sort_keys=True, ensure_ascii=False
-        )
+        return {"training": decides["training"], "world_size": decides["world_size"]}
 
 
 def train(runner: Runner, training: Training, accelerate: str, models: Path | None = None) -> None:
@@ -180,7 +186,7 @@ def _stands(known: Row, prepared: Prepared) -> bool:
     """Whether the model in the row is what the training would make, and its weights are in their place."""
     own = [each["content_hash"] for each in known["training_sets"] if not each["is_inherited"]]
     return (
-        known["config_hash"] == digest(json.loads(prepared.config))
+        known["config_hash"] == prepared.config_hash
         and own == [prepared.job.content_hash]
         and known["parent_sha256"] == prepared.job.parent_sha256
         and Path(known["location"]).is_dir()
@@ -250,7 +256,7 @@ def _row(prepared: Prepared, result: Mapping[str, Any], location: Path) -> Row:
         parent_sha256=settled.parent_sha256,
         method=settled.training.method,
         config=prepared.config,
-        config_hash=digest(json.loads(prepared.config)),
+        config_hash=prepared.config_hash,
         training_sets=[tuple(each.values()) for each in sets],
         location=str(location.resolve()),
         **{name: result[name] for name in _OF_RESULT},

@@ -32,17 +32,12 @@ from etl.evaluate.data import Data
 from etl.evaluate.scorer import Watch
 from etl.evaluate.tasks import TASKS
 from etl.lake import Lake
+from etl.stages.mix import ROWS
 from etl.tables import Table
 
 logger = logging.getLogger(__name__)
 
 SECONDS_BETWEEN_COMMITS = 60.0
-
-TABLE_OF_KIND = {
-    "documents": tables.TRAINING_DOCUMENTS,
-    "examples": tables.TRAINING_EXAMPLES,
-    "pairs": tables.TRAINING_PAIRS,
-}
 
 
 def main(doc: str | None, argv: Sequence[str] | None = None) -> None:
@@ -214,7 +209,7 @@ def set_data(lake: Lake, benchmark: Benchmark) -> Data:
         raise InputError(
             f"benchmark {benchmark.name!r}: training set {name!r} has {row['kind']}, {benchmark.task} wants {kind}"
         )
-    rows = lake.read(TABLE_OF_KIND[kind]).where(F.col("training_set") == name).orderBy("position")
+    rows = lake.read(ROWS[kind].output).where(F.col("training_set") == name).orderBy("position")
     if benchmark.limit is not None:
         rows = rows.limit(benchmark.limit)
     found = [each.asDict(recursive=True) for each in rows.collect()]

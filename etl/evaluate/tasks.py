@@ -28,7 +28,6 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from etl.align import chat
-from etl.align.chat import Encoded
 from etl.align.models import Loaded
 from etl.config import STRICT
 from etl.errors import InputError
@@ -369,17 +368,10 @@ def _held_out_pairs(scorer: Scorer, benchmark: Benchmark, given: Given) -> list[
 def _margins(scorer: Scorer, benchmark: Benchmark, pairs: Sequence[Any], limit: int) -> list[float | None]:
     """log p(chosen) - log p(rejected) of each pair, or None where one of them is longer than `limit`."""
     tokenizer = conversations(scorer.loaded, benchmark).tokenizer
-    sides = [_answer(tokenizer, prompt, answer) for prompt, *answers in pairs for answer in answers]
+    sides = [side for prompt, *answers in pairs for side in chat.encode_answers(tokenizer, prompt, *answers)]
     fits = [len(chosen.ids) <= limit and len(rejected.ids) <= limit for chosen, rejected in _twos(sides)]
     scored = iter(scorer.score([side for place, side in enumerate(sides) if fits[place // 2]]))
     return [next(scored).logprob - next(scored).logprob if is_whole else None for is_whole in fits]
-
-
-def _answer(tokenizer: Any, prompt: Sequence[chat.Message], answer: Sequence[chat.Message]) -> Encoded:
-    """The conversation with only what follows the prompt marked: earlier turns of the assistant are not compared."""
-    start = len(tokenizer(chat.prompt(tokenizer, prompt), add_special_tokens=False)["input_ids"])
-    whole = chat.encode(tokenizer, [*prompt, *answer])
-    return Encoded(whole.ids, [mark if place >= start else 0 for place, mark in enumerate(whole.mask)])
 
 
 def _twos(sides: Sequence[T]) -> list[tuple[T, T]]:
