@@ -63,12 +63,13 @@ def run(launch: Launch, job: Path, follow: Callable[[dict[str, Any]], None]) -> 
     environment = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
     if launch.is_multi_cpu:
         environment["ACCELERATE_USE_CPU"] = "true"
+    lines = _new_lines(job / LOG)
+    next(lines)  # those of a run that was killed; the one that resumes it writes them again, in another file
     with (job / OUTPUT).open("wb") as output:
         process = subprocess.Popen(
             launch.command(job.resolve()), stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment
         )
         try:
-            lines = _new_lines(job / LOG)
             while process.poll() is None:
                 time.sleep(0.2)
                 for line in next(lines):
@@ -87,15 +88,15 @@ def run(launch: Launch, job: Path, follow: Callable[[dict[str, Any]], None]) -> 
 
 
 def _new_lines(path: Path) -> Iterator[list[dict[str, Any]]]:
-    """The whole lines that were added to a file since the last call. A file that got shorter begins anew."""
-    place = 0
+    """The whole lines added to a file since the last call. Another file in its place is read from its start."""
+    place, inode = 0, -1
     while True:
         found: list[dict[str, Any]] = []
         if path.is_file():
-            if path.stat().st_size < place:
-                place = 0
             with path.open("rb") as file:
-                file.seek(place)
+                is_another = os.fstat(file.fileno()).st_ino != inode
+                inode = os.fstat(file.fileno()).st_ino
+                place = file.seek(0 if is_another else place)
                 text = file.read()
             whole = text[: text.rfind(b"\n") + 1]
             place += len(whole)

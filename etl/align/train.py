@@ -232,7 +232,10 @@ class _Run:
 
     def _log_from(self, lines: Sequence[dict[str, Any]]) -> None:
         if self.accelerator.is_main_process:
-            (self.folder / LOG).write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+            # Another file in its place, never a shorter one: who follows the log must not read on in the middle of it.
+            unfinished = self.folder / f".{LOG}"
+            unfinished.write_text("".join(f"{json.dumps(line)}\n" for line in lines), encoding="utf-8")
+            unfinished.rename(self.folder / LOG)
         self.accelerator.wait_for_everyone()
 
     def step(self, step: int, parts: Sequence[Batch], loss_of: Loss) -> None:

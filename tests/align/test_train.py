@@ -93,6 +93,22 @@ def test_a_killed_training_ends_with_the_weights_of_an_uninterrupted_one(table: 
     ).read_bytes()
 
 
+def test_a_log_in_the_place_of_another_is_followed_from_its_start(tmp_path: Path) -> None:
+    """A resumed training drops the steps after its checkpoint, so its log may be shorter, longer or as long."""
+    log = tmp_path / "log"
+    log.write_text('{"step": 0}\n{"step": 1}\n')
+    lines = launch._new_lines(log)
+    assert next(lines) == [{"step": 0}, {"step": 1}]
+    for new in ([10], [10, 11], [10, 11, 12, 13]):
+        other = tmp_path / "other"
+        other.write_text("".join(f'{{"step": {step}}}\n' for step in new))
+        other.rename(log)
+        assert [line["step"] for line in next(lines)] == new
+    with log.open("a") as file:
+        file.write('{"step": 14}\n{"st')
+    assert next(lines) == [{"step": 14}], "a line that is still being written waits"
+
+
 @pytest.mark.slow
 def test_two_processes_are_two_and_give_what_one_gives(table: str, tmp_path: Path) -> None:
     """Slow because each start of a process loads PyTorch. The sums of two processes round differently, no more."""
