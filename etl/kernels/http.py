@@ -11,10 +11,16 @@ from etl.kernels import mime
 
 MAX_HEAD_BYTES = 1 << 20
 STEP_BYTES = 64 << 10
+MIN_STEP_BYTES = 1 << 10
 
 _HEAD_END = re.compile(rb"\r?\n\r?\n")
 _STATUS = re.compile(rb"HTTP/\d+(?:\.\d+)?[ \t]+(\d{3})(?!\d)")
 _CHUNK_SIZE = re.compile(rb"[ \t]*([0-9A-Fa-f]{1,16})[ \t]*(?:;[^\n]*)?\r?\n")
+# Fields that state what may be done with a page, and how much of them is kept.
+RIGHTS_FIELDS = ("x-robots-tag", "tdm-reservation", "tdm-policy", "content-usage", "link")
+MAX_RIGHTS_CHARACTERS = 4096
+# Each sending of these stands for itself: the crawler that one X-Robots-Tag names is not whom the next is for.
+_SENT_APART = frozenset({"x-robots-tag", "content-usage", "link"})
 # Content codings that IANA lists (and sdch) but nothing here undoes; any other name is a mistake of the server.
 _UNSUPPORTED = frozenset({"aes128gcm", "compress", "dcb", "dcz", "exi", "pack200-gzip", "sdch", "x-compress"})
 
@@ -29,7 +35,7 @@ class OversizeError(Exception):
 
 @dataclass(frozen=True)
 class Head:
-    """Status line and header fields of a response. Names are in lower case; a field sent twice is joined by commas."""
+    """Status line and header fields of a response, as `header_fields` reads them."""
 
     status: int | None
     fields: Mapping[str, str]
@@ -48,7 +54,7 @@ def header_fields(block: bytes) -> dict[str, str]:
     """The ``Name: value`` lines of a header; a line that begins with a space continues the one before.
 
     A line without a colon is left out. The first of two fields with one name wins, except that
-    codings add up (RFC 9110, 5.3).
+    codings add up (RFC 9110, 5.3), and those that state rights are lines of one value.
     """
     fields: dict[str, str] = {}
     last = ""
@@ -62,6 +68,9 @@ def header_fields(block: bytes) -> dict[str, str]:
         last = name.strip().lower()
         if last in fields and last in ("content-encoding", "transfer-encoding"):
             fields[last] += "," + value.strip()
+        elif last in fields and last in _SENT_APART:
+            if len(fields[last]) < MAX_RIGHTS_CHARACTERS:  # a head of nothing else must not cost its square
+                fields[last] += "\n" + value.strip()
         else:
             fields.setdefault(last, value.strip())
     return fields
@@ -81,6 +90,21 @@ def head(message: bytes | memoryview) -> Head:
         fields=header_fields(block),
         body_at=end.end() if end else len(start),
     )
+
+
+def rights_lines(fields: Mapping[str, str]) -> str | None:
+    """``name: value`` of the fields that state rights, one a line; None where none was sent.
+
+    Of Link fields only those that speak of a license are kept.
+    """
+    lines = [
+        f"{name}: {value}"
+        for name in RIGHTS_FIELDS
+        if name in fields
+        for value in fields[name].split("\n")
+        if value and (name != "link" or "license" in value.lower())
+    ]
+    return "\n".join(lines)[:MAX_RIGHTS_CHARACTERS] or None
 
 
 def is_encoded(fields: Mapping[str, str]) -> bool:
@@ -153,23 +177,29 @@ def _undeflate(body: bytes, max_bytes: int, is_cut: bool) -> bytes:
 
 def _inflate(body: bytes, wbits: int, coding: str, max_bytes: int, is_cut: bool) -> bytes:
     parts: list[bytes] = []
-    size = 0
+    size = at = 0
+    view = memoryview(body)
     while True:
         inflate = zlib.decompressobj(wbits)
-        try:
-            parts.append(inflate.decompress(body, max_bytes + 1 - size))
-        except zlib.error as error:
-            raise UndecodableError(f"{coding}: {error}") from error
-        size += len(parts[-1])
-        if size > max_bytes:
-            raise OversizeError
+        # What follows a member is copied each time one ends, so little is given at first: there may be very many.
+        step = MIN_STEP_BYTES
+        while at < len(view) and not inflate.eof:
+            piece = view[at : at + step]
+            try:
+                parts.append(inflate.decompress(piece, max_bytes + 1 - size))
+            except zlib.error as error:
+                raise UndecodableError(f"{coding}: {error}") from error
+            size += len(parts[-1])
+            if size > max_bytes:
+                raise OversizeError
+            at += len(piece) - len(inflate.unused_data)
+            step *= 2
         if not inflate.eof:
             if not is_cut:
                 raise UndecodableError(f"{coding}: the body ends before the encoding does")
             break
-        body = inflate.unused_data
         # Another gzip member goes on with the body; anything else after the end is ignored, as browsers do.
-        if coding != "gzip" or body[:3] != b"\x1f\x8b\x08":
+        if coding != "gzip" or body[at : at + 3] != b"\x1f\x8b\x08":
             break
     return b"".join(parts)
 

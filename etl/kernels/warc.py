@@ -55,6 +55,7 @@ CAPTURES_SCHEMA = pa.schema(
         pa.field("fetch_time", pa.timestamp("us", tz="UTC")),
         pa.field("fetch_status", pa.int32()),
         pa.field("fetch_redirect", pa.string()),
+        pa.field("http_rights", pa.string()),
         pa.field("content_digest", pa.string()),
         pa.field("content_mime_type", pa.string()),
         pa.field("content_mime_detected", pa.string()),
@@ -408,7 +409,11 @@ def _add_message(row: dict[str, Any], record: Record, keep_payload: bool, max_by
     head = http.head(record.content) if _is_http(record) else None
     content_type = record.fields.get("content-type", "")
     if head:
-        row.update(fetch_status=head.status, fetch_redirect=head.fields.get("location"))
+        row.update(
+            fetch_status=head.status,
+            fetch_redirect=head.fields.get("location"),
+            http_rights=http.rights_lines(head.fields),
+        )
         content_type = head.fields.get("content-type", "")
     elif content_type.lower().startswith("application/http"):
         content_type = ""

@@ -17,6 +17,7 @@ from fastwarc.warc import ArchiveIterator
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from etl.kernels import http as http_kernel
 from etl.kernels import warc
 
 DATE = "2024-02-21T10:20:30Z"
@@ -145,6 +146,7 @@ def test_columns_of_a_page() -> None:
         "fetch_time": datetime(2024, 2, 21, 10, 20, 30, tzinfo=timezone.utc),
         "fetch_status": 200,
         "fetch_redirect": "/elsewhere",
+        "http_rights": None,
         "content_digest": "ABCDEFGHIJKLMNOPQRSTUVWXYZ234567",
         "content_mime_type": "text/html",
         "content_mime_detected": "text/html",
@@ -800,6 +802,36 @@ def test_an_arc_record_with_a_wrong_length_swallows_no_other() -> None:
 def test_digest_is_that_of_the_header_or_computed(header: str | None, digest: str) -> None:
     [row] = rows_of(response(b"body", WARC_Payload_Digest=header))
     assert row["content_digest"] == digest
+
+
+def test_header_lines_that_state_rights_are_kept_as_sent() -> None:
+    [row] = rows_of(
+        response(
+            b"<p>Hello</p>",
+            "Content-Type: text/html",
+            "X-Robots-Tag: googlebot: nofollow",
+            "TDM-Reservation: 1",
+            "x-robots-tag: noai,  noimageai",
+            "Link: </style.css>; rel=preload",
+            "Link: <https://creativecommons.org/licenses/by/4.0/>; rel=license",
+            "TDM-Policy: https://example.com/policy.json",
+            "Server: noai",
+        )
+    )
+    assert row["http_rights"].split("\n") == [
+        "x-robots-tag: googlebot: nofollow",
+        "x-robots-tag: noai,  noimageai",
+        "tdm-reservation: 1",
+        "tdm-policy: https://example.com/policy.json",
+        "link: <https://creativecommons.org/licenses/by/4.0/>; rel=license",
+    ]
+
+
+def test_a_head_of_one_field_many_times_costs_no_square() -> None:
+    [row] = rows_of(response(b"<p>Hello</p>", *["X-Robots-Tag: noai"] * 50_000))
+    assert row["http_rights"].startswith("x-robots-tag: noai\nx-robots-tag: noai\n")
+    assert len(row["http_rights"]) <= http_kernel.MAX_RIGHTS_CHARACTERS
+    assert body_of(row) == b"<p>Hello</p>"
 
 
 def test_the_block_digest_is_that_of_a_payload_without_http_head() -> None:
