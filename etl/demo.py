@@ -39,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                     input=tuple(str(path) for path in crawl.files),
                     crawl=name,
                     truth=str(crawl.truth),
+                    cascade=False,  # the report scores extraction and language on every page of the sample
                 )
             )
             for step in pipeline.STEPS:

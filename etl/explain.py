@@ -21,7 +21,8 @@ from rich.text import Text
 
 from etl import cli, funnel, job, tables
 from etl.lake import Lake
-from etl.stages.curate import SIGNAL_TABLES, SIGNALS, Recipe, Rule
+from etl.stages.curate import Recipe
+from etl.stages.rules import SIGNAL_TABLES, SIGNALS, Rule
 from etl.stages.extract import PAGE_RECORDS
 from etl.tables import Table
 
@@ -154,8 +155,10 @@ def _life(lake: Lake, capture: Fields, recipes: Mapping[str, tuple[Recipe | None
         corpus = pool.submit(_rows, lake, tables.CORPUS, F.col("doc_id") == doc_id)
         training = pool.submit(_training, lake, doc_id)
         duplicates = pool.submit(_duplicates, lake, doc_id)
-    document, *scores = [dict(next(iter(future.result()), {})) for future in annotations]
-    known = {key: value for each in scores for key, value in each.items() if key not in ("doc_id", "warc_filename")}
+    found = [dict(next(iter(future.result()), {})) for future in annotations]
+    document = found[SIGNAL_TABLES.index(tables.DOCUMENTS)]
+    scores = [row for row in found if row is not document]
+    known = {key: value for row in scores for key, value in row.items() if key not in ("doc_id", "warc_filename")}
     location = files.result()[0] if files.result() else {}
     kept_tokens = {row["recipe"]: row["tokens"] for row in corpus.result()}
     return Life(
@@ -194,7 +197,9 @@ def decide(row: Fields, measured: Fields, recipe: Recipe | None, stale: tuple[st
     rules = recipe.rules if recipe is not None else ()
     names = {rule.name for rule in rules}
     # The ledger says which rules failed. It asks none where a record got no further than to be no page.
-    was_asked = row["rule"] is None or row["rule"] in names or row["stage"] == tables.DUPLICATE_CLUSTERS.name
+    was_left_out = measured.get("skipped") is not None
+    is_ruled = row["rule"] is None or row["rule"] in names or row["stage"] == tables.DUPLICATE_CLUSTERS.name
+    was_asked = is_ruled and not was_left_out
     checks = tuple(_check(rule, row, measured, was_asked=was_asked) for rule in rules)
     return Decision(row["recipe"], row, checks, stale)
 
@@ -268,7 +273,7 @@ def show(life: Life, console: Console, *, whole_text: bool = False) -> None:
     command = life.fetch or "not possible: the length of the record is not known"
     console.print(Text("  to fetch it  ", style="dim").append(safe(command), style="not dim"), soft_wrap=True)
     _print_facts(console, [*_captured(life), *_extracted(life, whole_text=whole_text)])
-    if life.scores:
+    if "language" in life.scores:
         _print_scores(life, console)
     _print_facts(console, [*_copies(life), *_decided(life), *_trained(life)])
     if whole_text and life.document is not None and life.document["text"]:
@@ -323,6 +328,8 @@ def _extracted(life: Life, *, whole_text: bool) -> list[tuple[str, str]]:
     document = life.document
     if document is None:
         return [("", ""), ("document", "none: the record was not read as a page")]
+    if document["skipped"] is not None:
+        return [("", ""), ("document", f"none, as no text of it could be kept: {document['skipped']['detail']}")]
     if document["text"] is None:
         return [("", ""), ("document", f"none: {document['extractor']} says {document['extract_error']}")]
     facts = [f"{document['text_length']:,} characters", f"by {document['extractor']}"]
@@ -391,7 +398,7 @@ def _number(value: Any) -> str:
 
 def _copies(life: Life) -> list[tuple[str, Text]]:
     if not life.duplicates:
-        return [("duplicates", Text("none found"))] if life.scores else []
+        return [("duplicates", Text("none found"))] if "language" in life.scores else []
     facts = []
     for cluster in life.duplicates:
         text = Text(f"{cluster['cluster_size']:,} documents have this text ({cluster['method']})")

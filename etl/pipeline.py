@@ -2,21 +2,32 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from etl import archives, config, files, ledger, sets
 from etl.archives import Record
 from etl.config import STRICT
+from etl.errors import ConfigError
+from etl.kernels import language
 from etl.runner import Runner
 from etl.sets import SetPlan
 from etl.stage import NoParams
-from etl.stages.annotate import DOCUMENT_LANGUAGE, DOCUMENT_QUALITY, DOCUMENT_TOKENS, TokenParams
+from etl.stages.annotate import (
+    DOCUMENT_LANGUAGE,
+    DOCUMENT_PII,
+    DOCUMENT_QUALITY,
+    DOCUMENT_TOKENS,
+    LanguageParams,
+    TokenParams,
+)
 from etl.stages.curate import CORPUS, DISPOSITIONS, CorpusParams, Recipe
 from etl.stages.dedup import DUPLICATE_CLUSTERS, EXACT
 from etl.stages.extract import DOCUMENTS, ExtractParams
 from etl.stages.ingest import CAPTURES, WARC_FILES, IngestParams
 from etl.stages.mix import Mixture
+from etl.stages.rules import Early
+from etl.stages.urls import URL_SIGNALS, UrlParams
 
 
 @dataclass(frozen=True)
@@ -39,6 +50,9 @@ class RecordsFrom:
 class PipelineConfig:
     """Everything that decides what a run makes. `recipe` and `mixture` name files of ``conf/`` or are paths.
 
+    With `cascade`, pages that the recipe cannot keep are left out before their main text is cut out (`rules.Early`).
+    A recipe with other such rules may want pages that were never read, so it makes the extraction be done again.
+
     `truth` is a file of the embedded sample that says what is right, for the report to score the run against.
     """
 
@@ -48,7 +62,10 @@ class PipelineConfig:
     crawl: str | None = None
     records: RecordsFrom | None = None
     ingest: IngestParams = field(default_factory=IngestParams)
+    urls: UrlParams = field(default_factory=UrlParams)
     extract: ExtractParams = field(default_factory=ExtractParams)
+    cascade: bool = True
+    language: LanguageParams = field(default_factory=LanguageParams)
     tokens: TokenParams = field(default_factory=TokenParams)
     recipe: str = "fineweb"
     mixture: str = "web"
@@ -77,9 +94,27 @@ def plan(settings: PipelineConfig) -> Plan:
     recipe = config.load(config.find("recipes", settings.recipe), Recipe)
     mixture = config.load(config.find("mixtures", settings.mixture), Mixture)
     found = files.resolve(settings.input, crawl=settings.crawl) if settings.input else []
+    settings = replace(settings, urls=settings.urls.pinned(), language=settings.language.pinned())
+    _check_languages(recipe, settings)
+    if settings.cascade:
+        early = replace(settings.extract, cascade=Early.of(recipe.rules), language_model=settings.language.model)
+        settings = replace(settings, extract=early)
     listed = settings.records and settings.records.file
     records = archives.read_records(Path(listed)) if listed else []
     return Plan(settings, recipe, mixture, tuple(found), tuple(records))
+
+
+def _check_languages(recipe: Recipe, settings: PipelineConfig) -> None:
+    """Raises ConfigError where the recipe names a language that the model does not know."""
+    problems = []
+    for rule in recipe.rules:
+        names = {*(rule.languages or ()), *rule.by_language}
+        if rule.signal == "language":
+            names |= {*(rule.one_of or ()), *(rule.none_of or ())}
+        unknown = language.unknown(sorted(names), settings.language.model)
+        problems += [f"rule {rule.name!r}: {problem}" for problem in unknown]
+    if problems:
+        raise ConfigError(f"recipe {recipe.name!r}: {'; '.join(problems)}")
 
 
 def ingest(runner: Runner, plan: Plan) -> None:
@@ -96,15 +131,17 @@ def ingest(runner: Runner, plan: Plan) -> None:
 
 
 def extract(runner: Runner, plan: Plan) -> None:
-    """`captures` to `documents`."""
+    """`captures` to `documents`, by way of what their addresses say."""
+    runner.by_file(URL_SIGNALS, plan.config.urls)
     runner.by_file(DOCUMENTS, plan.config.extract)
 
 
 def annotate(runner: Runner, plan: Plan) -> None:
-    """`documents` to language, quality signals, lengths in tokens and clusters of duplicates."""
-    runner.by_file(DOCUMENT_LANGUAGE, NoParams())
+    """`documents` to language, quality signals, lengths in tokens, personal data and clusters of duplicates."""
+    runner.by_file(DOCUMENT_LANGUAGE, plan.config.language)
     runner.by_file(DOCUMENT_QUALITY, NoParams())
     runner.by_file(DOCUMENT_TOKENS, plan.config.tokens)
+    runner.by_file(DOCUMENT_PII, NoParams())
     runner.whole(DUPLICATE_CLUSTERS, NoParams(), {"method": EXACT})
 
 

@@ -60,9 +60,10 @@ SETTINGS = {
     "spark.sql.execution.arrow.maxBytesPerBatch": "16m",
     "spark.sql.parquet.columnarReaderBatchSize": "256",
     "spark.hadoop.parquet.block.size": str(32 << 20),
-    # A native library that hangs is killed with its worker; the task is repeated in the sandbox of etl.kernels.html.
+    # What hangs is the business of etl.kernels.sandbox; this is for what hangs elsewhere, and must leave time for a
+    # batch in which every page takes all of its own.
     "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
-    "spark.sql.execution.pyspark.udf.idleTimeoutSeconds": "300",
+    "spark.sql.execution.pyspark.udf.idleTimeoutSeconds": "3600",
     "spark.sql.execution.pyspark.udf.killOnIdleTimeout": "true",
 }
 SETTINGS_LOCAL = {

@@ -84,10 +84,12 @@ def load(name: str) -> Table:
 
 WARC_FILES = load("warc_files")
 CAPTURES = load("captures")
+URL_SIGNALS = load("url_signals")
 DOCUMENTS = load("documents")
 DOCUMENT_LANGUAGE = load("document_language")
 DOCUMENT_QUALITY = load("document_quality")
 DOCUMENT_TOKENS = load("document_tokens")
+DOCUMENT_PII = load("document_pii")
 DUPLICATE_CLUSTERS = load("duplicate_clusters")
 DISPOSITIONS = load("dispositions")
 CORPUS = load("corpus")
@@ -108,10 +110,12 @@ STAGE_FILES = load("stage_files")
 ALL = (
     WARC_FILES,
     CAPTURES,
+    URL_SIGNALS,
     DOCUMENTS,
     DOCUMENT_LANGUAGE,
     DOCUMENT_QUALITY,
     DOCUMENT_TOKENS,
+    DOCUMENT_PII,
     DUPLICATE_CLUSTERS,
     DISPOSITIONS,
     CORPUS,

@@ -56,7 +56,7 @@ def lake(spark: SparkSession, crawl: sample.Sample, tmp_path_factory: pytest.Tem
     """The whole line run on the sample. Tests read it and leave it as it is."""
     runner = runner_on(spark, tmp_path_factory.mktemp("lake"), "finished")
     inputs = tuple(str(path) for path in crawl.files)
-    plan = pipeline.plan(PipelineConfig(input=inputs, crawl="sample"))
+    plan = pipeline.plan(PipelineConfig(input=inputs, crawl="sample", cascade=False))
     for step in pipeline.STEPS:
         step(runner, plan)
     return runner.lake

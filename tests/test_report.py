@@ -122,6 +122,18 @@ def test_the_report_says_what_the_tables_say(written: str, lake: Lake) -> None:
             assert row["rule"] in text
 
 
+def test_personal_data_and_rights_are_counted(written: str, lake: Lake) -> None:
+    text = words(written)
+    kept = {row["doc_id"] for row in lake.read(tables.DISPOSITIONS).where("decision = 'kept'").collect()}
+    found = lake.read(tables.DOCUMENT_PII).collect()
+    for column, name in sections.PERSONAL.items():
+        counts = [(row[column], row["doc_id"] in kept) for row in found if row[column]]
+        all_of, of_kept = sum(count for count, _ in counts), sum(count for count, is_kept in counts if is_kept)
+        assert f"{name} {all_of:,} {len(counts):,} {of_kept:,} {sum(is_kept for _, is_kept in counts):,}" in text
+    licensed = [row["doc_id"] in kept for row in lake.read(tables.DOCUMENTS).where("license <> 'none'").collect()]
+    assert f"{sections.RIGHTS['licensed']} {len(licensed):,} {sum(licensed):,}" in text
+
+
 def test_examples_show_value_bound_and_text(written: str, lake: Lake) -> None:
     text = words(written)
     dropped = lake.read(tables.DISPOSITIONS).where("stage = 'document_quality'").collect()

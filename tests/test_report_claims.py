@@ -709,7 +709,8 @@ def test_the_same_lake_gives_the_same_answers(subject: Subject, said: dict[str, 
 
 
 def test_a_language_rule_is_what_purity_is_measured_by() -> None:
-    from etl.stages.curate import Recipe, Rule
+    from etl.stages.curate import Recipe
+    from etl.stages.rules import Rule
 
     rules = (Rule("l", "language", one_of=("en", "de")), Rule("m", "language", one_of=("en", "fr")))
     assert gains.recipe_languages(Recipe("r", "", "", rules)) == {"en"}

@@ -12,8 +12,8 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 from etl import resources, tables
 from etl.errors import ContractError
 from etl.stage import Stage
-from etl.stages import annotate, curate, dedup, extract, ingest, instruct, mix
-from etl.stages.curate import CorpusParams, Recipe, Rule
+from etl.stages import annotate, curate, dedup, extract, ingest, instruct, mix, urls
+from etl.stages.curate import CorpusParams, Recipe
 from etl.stages.instruct import (
     DuplicateParams,
     ImportParams,
@@ -21,11 +21,13 @@ from etl.stages.instruct import (
     InstructionRecipe,
     InstructionRule,
 )
+from etl.stages.extract import ExtractParams
 from etl.stages.mix import ManifestParams, Mixture, Source, TrainingSetParams
+from etl.stages.rules import Early, Rule
 
 STAGES = [
     value
-    for module in (ingest, extract, annotate, dedup, curate, mix, instruct)
+    for module in (ingest, urls, extract, annotate, dedup, curate, mix, instruct)
     for name in vars(module).values()
     for value in (name.values() if isinstance(name, dict) else (name,))
     if isinstance(value, Stage)
@@ -35,6 +37,8 @@ RULES = (
     Rule("words", "words", min=50, languages=("en",)),
     Rule("length", "text_length", max=1e6),
     Rule("host", "url_host_name", none_of=("bad.example",)),
+    Rule("list", "url_list", one_of=("none",)),
+    Rule("lines", "lines", max=99, by_language={"de": 50}),
 )
 RECIPE = Recipe("strict", "every kind of rule", "these tests", RULES, remove_lines="c4")
 DRAWN = TrainingSetParams("set", "strict", Mixture("all", (Source("web"),), tokens=100), "collection")
@@ -47,6 +51,7 @@ INSTRUCTION_RULES = (
 INSTRUCTION_RECIPE = InstructionRecipe("strict", "every kind of rule", "these tests", INSTRUCTION_RULES)
 PARAMS: dict[type[Any], Any] = {
     Recipe: RECIPE,
+    ExtractParams: ExtractParams(cascade=Early.of(RULES)),
     CorpusParams: CorpusParams(RECIPE),
     TrainingSetParams: DRAWN,
     ImportParams: ImportParams("collection"),

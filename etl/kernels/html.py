@@ -1,35 +1,25 @@
-"""From the bytes of a page to its title and main text."""
+"""A page: its bytes as text, and the engines that find its main text."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from importlib.metadata import version
-from typing import NamedTuple
+from typing import Any, Protocol
 
 from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5
 from resiliparse.parse.html import HTMLTree
 
-from etl.kernels import sandbox
-
 # WHATWG "Prescan a byte stream to determine its encoding" looks at 1024 bytes; real pages declare later.
 META_PRESCAN_BYTES = 4096
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,256}?charset\s*=\s*["']?\s*([\w.:-]{1,40})""", re.IGNORECASE)
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
+SAMPLES, SAMPLE_CHARACTERS = 3, 6000
+_MARKUP = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _CODE_PAGE = re.compile(r"^cp125")
-_WHITE_SPACE = re.compile(r"\s+")
-# What no text table can hold: NUL ends strings in some readers, lone surrogates have no UTF-8.
-_UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
-
-
-class Page(NamedTuple):
-    """Main text of one page, or the kind of failure and its message; exactly one of `text` and `error` is set."""
-
-    title: str | None
-    text: str | None
-    charset: str | None
-    error: str | None
 
 
 def decode(payload: bytes, declared: str | None = None) -> tuple[str, str]:
@@ -62,85 +52,73 @@ def _whatwg_name(codec: str) -> str:
     return name if name == "shift_jis" else name.replace("iso8859", "iso-8859").replace("_", "-")
 
 
-def extract(payload: bytes, *, url: str | None, mime: str, declared_charset: str | None, engine: str) -> Page:
-    """Title and main text of a page. Never raises; the same input gives the same output.
-
-    Args:
-        engine: ``trafilatura`` or ``resiliparse``, see ENGINES. Plain text is not given to an engine.
-    """
-    title: str | None
-    text: str | None
-    charset: str | None = None
-    try:
-        content, charset = decode(payload, declared_charset)
-        if mime == "text/plain":
-            title, text = None, content.strip()
-        else:
-            tree = HTMLTree.parse(_UNSTORABLE.sub("", content))
-            title, text = tree.title, ENGINES[engine](content, tree, url)
-    except sandbox.DeadlineError:
-        raise
-    except MemoryError:
-        return Page(None, None, charset, "memory: the page needs more memory than a worker has")
-    except RecursionError:
-        return Page(None, None, charset, "nesting: elements are nested too deeply for the engine")
-    except Exception as error:  # an engine may fail in any way; the page says how
-        return Page(None, None, charset, _UNSTORABLE.sub("", f"engine: {type(error).__name__}: {error}")[:500])
-    text = _UNSTORABLE.sub("", text or "").strip()
-    if not text:
-        return Page(None, None, charset, "empty: the engine found no main text")
-    return Page(_one_line(title), text, charset, None)
+def sample_text(content: str) -> str:
+    """Text from SAMPLES places of the source of a page: enough to tell its language, at a tenth of a parse."""
+    if len(content) <= SAMPLES * SAMPLE_CHARACTERS:
+        return _MARKUP.sub(" ", content)
+    step = (len(content) - SAMPLE_CHARACTERS) // (SAMPLES + 1)
+    pieces = (content[step * place :][:SAMPLE_CHARACTERS] for place in range(1, SAMPLES + 1))
+    # A piece may begin and end inside a tag; what is left of a script that began before it looks like no language.
+    return " ".join(_MARKUP.sub(" ", piece[piece.find("<") : piece.rfind(">") + 1]) for piece in pieces)
 
 
-def extract_bounded(
-    payload: bytes,
-    *,
-    url: str | None,
-    mime: str,
-    declared_charset: str | None,
-    engine: str,
-    timeout_seconds: float,
-    isolated: bool = False,
-) -> Page:
-    """`extract` in bounded time; `isolated` also survives crashes and native code that hangs."""
+class Opened(Protocol):
+    """A parsed page, on which an engine has not worked yet."""
 
-    def call() -> Page:
-        return extract(payload, url=url, mime=mime, declared_charset=declared_charset, engine=engine)
+    @property
+    def title(self) -> str | None: ...
 
-    try:
-        if isolated:
-            return sandbox.isolated(call, timeout_seconds)
-        with sandbox.deadline(timeout_seconds):
-            return call()
-    except sandbox.DeadlineError as error:
-        return Page(None, None, None, f"timeout: {error}")
-    except sandbox.CrashError as error:
-        return Page(None, None, None, f"crash: {error}")
+    @property
+    def text(self) -> str:
+        """All text that the page shows."""
 
 
-def engine_version(engine: str) -> str:
-    """Name and installed version, such as ``trafilatura 2.3.1``: what `documents.extractor` holds."""
-    return f"{engine} {version(engine)}"
+@dataclass(frozen=True)
+class Engine:
+    """Finds main text. `main_texts` takes pages that `open` has parsed, and one of `forms`."""
+
+    version: Callable[[], str]
+    open: Callable[[str], Any]
+    main_texts: Callable[[Sequence[Any], str], list[str]]
+    forms: tuple[str, ...]
+    # Many pages at once cost less than one by one.
+    takes_batches: bool = False
 
 
-def _trafilatura(content: str, _tree: HTMLTree, url: str | None) -> str | None:
+class _Tree:
+    """A page as resiliparse parses it, with its source for engines that parse again."""
+
+    def __init__(self, source: str):
+        self.source = source
+        self.tree = HTMLTree.parse(source)
+
+    @property
+    def title(self) -> str | None:
+        title: str | None = self.tree.title
+        return title
+
+    @cached_property
+    def text(self) -> str:
+        text: str = extract_plain_text(self.tree, main_content=False, alt_texts=False)
+        return text
+
+
+def _trafilatura(pages: Sequence[_Tree], form: str) -> list[str]:
     import trafilatura
 
-    text: str | None = trafilatura.extract(content, url=url, include_comments=False, include_tables=True)
-    return text
+    output = "txt" if form == "text" else form
+    found = (
+        trafilatura.extract(page.source, output_format=output, include_comments=False, include_tables=True)
+        for page in pages
+    )
+    return [text or "" for text in found]
 
 
-def _resiliparse(_content: str, tree: HTMLTree, _url: str | None) -> str | None:
-    text: str = extract_plain_text(tree, main_content=True, alt_texts=False, list_bullets=True)
-    return text
+def _resiliparse(pages: Sequence[_Tree], _form: str) -> list[str]:
+    return [extract_plain_text(page.tree, main_content=True, alt_texts=False, list_bullets=True) for page in pages]
 
 
-ENGINES: dict[str, Callable[[str, HTMLTree, str | None], str | None]] = {
-    "trafilatura": _trafilatura,
-    "resiliparse": _resiliparse,
+ENGINES = {
+    "trafilatura": Engine(lambda: f"trafilatura {version('trafilatura')}", _Tree, _trafilatura, ("text", "markdown")),
+    "resiliparse": Engine(lambda: f"resiliparse {version('resiliparse')}", _Tree, _resiliparse, ("text",)),
 }
-
-
-def _one_line(title: str | None) -> str | None:
-    line = _WHITE_SPACE.sub(" ", _UNSTORABLE.sub("", title or "")).strip()
-    return line or None

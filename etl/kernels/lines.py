@@ -1,22 +1,26 @@
 """Words, lines and sentences of a text, and the published filters that remove lines from it.
 
-A *line* is what stands between two newlines, without the white space at its ends; blank
-lines count nowhere. A *word* is a maximal run without white space. In scripts that put no
-spaces between words (Han, Kana, Bopomofo, Yi, Thai, Lao, Khmer, Burmese, Tibetan, Tai,
-Tangut) each letter, with the combining marks that follow it, is a word of its own, so that
-a Chinese page does not look like one of seven words. White space is what `str.isspace` says.
+A *line* is what stands between two line breaks, without the white space at its ends; blank
+lines count nowhere. A *word* here is a maximal run without white space; `etl.kernels.words`
+cuts marks off it where a rule wants that. In scripts that put no spaces between words (Han,
+Kana, Bopomofo, Yi, Thai, Lao, Khmer, Burmese, Tibetan, Tai, Tangut) each letter, with the
+combining marks that follow it, is a word of its own, so that a Chinese page does not look like
+one of seven words. White space is what `str.isspace` says.
 
 Every function takes any `str`, lone surrogates and NULs included, in time linear in its
 length, and raises for none.
 """
 
+import functools
 import re
-from collections.abc import Sequence
-from itertools import pairwise
-from typing import Any, TypeVar
+import unicodedata
+from collections.abc import Callable
+from typing import Any, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+
+from etl.kernels.words import cut
 
 Count = TypeVar("Count", int, npt.NDArray[np.int64])
 
@@ -41,39 +45,39 @@ _UNSPACED_MARKS = (
     "\U0001171d-\U0001172b\u3099\u309a"
 )
 _UNSPACED_WORD = re.compile(f"[{_UNSPACED}][{_UNSPACED_MARKS}]*|[^\\s{_UNSPACED}]+")
+_UNSPACED_LETTER = re.compile(f"[{_UNSPACED}]")
 # Where these letters stand, and some that do use spaces, such as Hangul, for which it is only slower.
 UNSPACED_RANGES = ((0x0E01, 0x1AFF), (0x3005, 0xFAFF), (0xFF66, 0xFF9F), (0x11700, 0x3FFFD))
 _MAYBE_UNSPACED = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED_RANGES) + "]")
 
-_SENTENCE_PUNCTUATION = frozenset(".!?\u2026\u3002\uff01\uff1f\uff61\u061f\u06d4\u0964\u0965\u1362")
-_CLOSING = "\"'\u201d\u2019\u00bb)]\u300d\u300f\uff09"
-SENTENCE_TAILS = _SENTENCE_PUNCTUATION.union(_CLOSING)
-
-# FineWeb, Penedo et al. 2024. Its release counted . ! ? and straight quotes; here also what ends a
-# sentence in other scripts (Unicode property Sentence_Terminal), end quotes and the ellipsis.
+# FineWeb, Penedo et al. 2024: what ends a sentence in any script, but no quotation mark and no ellipsis.
 LINE_END_PUNCTUATION = frozenset(
-    ".!?\"'\u2026\u201d\u2019\u00bb\u300d\u300f"
-    "\u0589\u061d\u061e\u061f\u06d4\u0700\u0701\u0702\u07f9\u0837\u0839\u083d\u083e\u0964\u0965\u104a\u104b\u1362"
-    "\u1367\u1368\u166e\u1735\u1736\u17d4\u17d5\u1803\u1809\u1944\u1945\u1aa8\u1aa9\u1aaa\u1aab\u1b4e\u1b4f\u1b5a"
-    "\u1b5b\u1b5e\u1b5f\u1b7d\u1b7e\u1b7f\u1c3b\u1c3c\u1c7e\u1c7f\u2024\u203c\u203d\u2047\u2048\u2049\u2cf9\u2cfa"
-    "\u2cfb\u2e2e\u2e3c\u2e53\u2e54\u2e60\u2e61\u3002\ua4ff\ua60e\ua60f\ua6f3\ua6f7\ua876\ua877\ua8ce\ua8cf\ua92f"
-    "\ua9c8\ua9c9\uaa5d\uaa5e\uaa5f\uaaf0\uaaf1\uabeb\ufe12\ufe15\ufe16\ufe52\ufe56\ufe57\uff01\uff0e\uff1f\uff61"
-    "\U00010a56\U00010a57\U00010f55\U00010f56\U00010f57\U00010f58\U00010f59\U00010f86\U00010f87\U00010f88"
-    "\U00010f89\U00011047\U00011048\U000110be\U000110bf\U000110c0\U000110c1\U00011141\U00011142\U00011143"
-    "\U000111c5\U000111c6\U000111cd\U000111de\U000111df\U00011238\U00011239\U0001123b\U0001123c\U000112a9"
-    "\U000113d4\U000113d5\U0001144b\U0001144c\U000115c2\U000115c3\U000115c9\U000115ca\U000115cb\U000115cc"
-    "\U000115cd\U000115ce\U000115cf\U000115d0\U000115d1\U000115d2\U000115d3\U000115d4\U000115d5\U000115d6"
-    "\U000115d7\U00011641\U00011642\U0001173c\U0001173d\U0001173e\U00011944\U00011946\U00011a42\U00011a43"
-    "\U00011a9b\U00011a9c\U00011c41\U00011c42\U00011ef7\U00011ef8\U00011f43\U00011f44\U00016a6e\U00016a6f"
-    "\U00016af5\U00016b37\U00016b38\U00016b44\U00016d6e\U00016d6f\U00016e98\U0001bc9f\U0001da88"
+    ".!?\u0589\u061d\u061e\u061f\u06d4\u0700\u0701\u0702\u07f9\u0837\u0839\u083d\u083e\u0964\u0965\u104a\u104b"
+    "\u1362\u1367\u1368\u166e\u1735\u1736\u17d4\u17d5\u17d6\u17d9\u17da\u1803\u1809\u1944\u1945\u1aa8\u1aa9\u1aaa"
+    "\u1aab\u1b5a\u1b5b\u1b5e\u1b5f\u1b7d\u1b7e\u1c3b\u1c3c\u1c7e\u1c7f\u203c\u203d\u2047\u2048\u2049\u2e2e\u2e3c"
+    "\u2e53\u2e54\u3002\ua4ff\ua60e\ua60f\ua6f3\ua6f7\ua876\ua877\ua8ce\ua8cf\ua92f\ua9c8\ua9c9\uaa5d\uaa5e\uaa5f"
+    "\uaaf0\uaaf1\uabeb\ufe52\ufe56\ufe57\uff01\uff0e\uff1f\uff61\U00010a56\U00010a57\U00010f55\U00010f56"
+    "\U00010f57\U00010f58\U00010f59\U00010f86\U00010f87\U00010f88\U00010f89\U00011047\U00011048\U000110be"
+    "\U000110bf\U000110c0\U000110c1\U00011141\U00011142\U00011143\U000111c5\U000111c6\U000111cd\U000111de"
+    "\U000111df\U00011238\U00011239\U0001123b\U0001123c\U000112a9\U0001144b\U0001144c\U000115c2\U000115c3"
+    "\U000115c9\U000115ca\U000115cb\U000115cc\U000115cd\U000115ce\U000115cf\U000115d0\U000115d1\U000115d2"
+    "\U000115d3\U000115d4\U000115d5\U000115d6\U000115d7\U00011641\U00011642\U0001173c\U0001173d\U0001173e"
+    "\U00011944\U00011946\U00011a42\U00011a43\U00011a9b\U00011a9c\U00011c41\U00011c42\U00011ef7\U00011ef8"
+    "\U00011f43\U00011f44\U00016a6e\U00016a6f\U00016af5\U00016b37\U00016b38\U00016b44\U00016e98\U0001bc9f"
+    "\U0001da88"
+)
+# Of these, the marks that end a sentence for spaCy's sentencizer, with which datatrove counts sentences.
+SENTENCE_ENDS = LINE_END_PUNCTUATION.difference(
+    "\u061d\u061e\u0837\u0839\u083d\u083e\u17d4\u17d5\u17d6\u17d9\u17da\u1b7d\u1b7e\u2e53\u2e54\U00010f55\U00010f56"
+    "\U00010f57\U00010f58\U00010f59\U00010f86\U00010f87\U00010f88\U00010f89\U00011944\U00011946\U00011ef7"
+    "\U00011ef8\U00011f43\U00011f44\U00016e98"
 )
 
 # C4, Raffel et al. 2020, section 2.2; the limit on long words is in its published code only.
 C4_MIN_WORDS = 3
 C4_MAX_WORD_LENGTH = 1000
-C4_TERMINAL_PUNCTUATION = frozenset(".!?\"'\u201d\u2019")
-C4_PHRASES = (
-    "javascript",
+C4_TERMINAL_PUNCTUATION = frozenset(".!?\"'")
+C4_POLICY_PHRASES = (
     "terms of use",
     "privacy policy",
     "cookie policy",
@@ -81,7 +85,7 @@ C4_PHRASES = (
     "use of cookies",
     "use cookies",
 )
-_CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
+CITATION = re.compile(r"\[(?:\d*|edit|citation needed)\]")
 
 # RefinedWeb, Penedo et al. 2023, appendix G.2; the bounds are those of DCLM, Li et al. 2024.
 REFINEDWEB_MAX_UPPERCASE_RATIO = 0.5
@@ -108,66 +112,111 @@ def lines(text: str) -> list[str]:
 
 
 def paragraphs(text: str) -> list[str]:
-    """Blocks of lines between blank lines; the lines of one are joined by a newline."""
-    blocks = "\n".join(map(str.strip, text.split("\n"))).split("\n\n")
-    return [block for block in (block.strip("\n") for block in blocks) if block]
+    """Blocks between empty lines; white space is only cut off the ends of `text`."""
+    blocks = (block.strip("\n") for block in text.strip().split("\n\n"))
+    return [block for block in blocks if block]
 
 
-def ends_sentence(word: str) -> bool:
-    """The word ends in a full stop, question or exclamation mark or ellipsis, and what closes after it."""
-    return word[-1] in SENTENCE_TAILS and word.rstrip(_CLOSING)[-1:] in _SENTENCE_PUNCTUATION
+def is_unspaced(text: str) -> bool:
+    """Most letters of `text` are of scripts that put no spaces between words."""
+    if text.isascii() or not _MAYBE_UNSPACED.search(text):
+        return False
+    return 2 * len(_UNSPACED_LETTER.findall(text)) > sum(map(str.isalpha, text))
 
 
-def sentences(line_words: Sequence[str]) -> int:
-    """Sentences of one line, given its words.
+def splitter(text: str) -> Callable[[str], list[str]]:
+    """What cuts a line of `text` into words; a few Chinese letters in an English text are no words each."""
+    return words if is_unspaced(text) else str.split
 
-    A sentence ends after a word that `ends_sentence` and at the end of the line; not before
-    a small letter, so "e.g. this" goes on. An abbreviation before a capital ("Mr. Smith")
-    counts as an end.
+
+def sentences(line: str, split: Callable[[str], list[str]] = str.split) -> int:
+    """Sentences of a line: one more than there are words, or white space of more than one space, after an end.
+
+    An end is one of `SENTENCE_ENDS` as a word of its own, as `cut` leaves it; marks that follow an
+    end belong to it. So "e.g. this" goes on, and an abbreviation that `cut` does not know counts as
+    an end. The rule of spaCy's sentencizer.
     """
-    return bool(line_words) + sum(
-        ends_sentence(word) and not follower[0].islower() for word, follower in pairwise(line_words)
-    )
+    found, is_over = 1, False
+    for piece in _SPACE_RUN.split(line):
+        for word in (" ",) if piece.isspace() else (word for run in split(piece) for word in _cut(run)):
+            if word in SENTENCE_ENDS:
+                is_over = True
+            elif is_over and not is_punctuation(word):
+                found, is_over = found + 1, False
+    return found
+
+
+_cut = functools.lru_cache(maxsize=1 << 14)(cut)
+# One space is no word to spaCy, any other white space is one; at the start even one space.
+_SPACE_RUN = re.compile(r"((?<=\S)(?! \S)(?! \Z)\s+|\A\s+)")
+
+
+def is_punctuation(word: str) -> bool:
+    """Every character is of a Unicode category of punctuation."""
+    return all(unicodedata.category(character)[0] == "P" for character in word)
 
 
 def ends_in_terminal_punctuation(line: str) -> bool:
-    """C4's rule: the line ends in . ! ? or an end quotation mark, and not in an ellipsis."""
+    """C4's rule: the line ends in . ! ? or a straight quotation mark, and not in an ellipsis."""
     return line[-1:] in C4_TERMINAL_PUNCTUATION and not line.endswith("...")
 
 
-def has_c4_phrase(lower: str) -> bool:
-    """The text in small letters mentions javascript or one of C4's phrases about policies and cookies."""
-    return any(phrase in lower for phrase in C4_PHRASES)
+class C4Line(NamedTuple):
+    """What C4 sees of a line."""
+
+    text: str  # without citation marks such as [12] and [edit]
+    is_long_enough: bool  # three words or more, none of more than 1000 characters
+    is_punctuated: bool
+    has_javascript: bool
+    has_policy: bool
+    has_lorem_ipsum: bool
+    has_curly_bracket: bool
+
+    @property
+    def is_kept(self) -> bool:
+        """C4 keeps the line when it does not ask for terminal punctuation."""
+        return self.is_long_enough and not self.has_javascript and not self.has_policy
 
 
-def c4_kept(lines: Sequence[str]) -> list[str]:
-    """The lines that C4 keeps when it does not ask for terminal punctuation.
+def c4_line(line: str, split: Callable[[str], list[str]] = str.split) -> C4Line:
+    """Words are those of the line as it stands; all else is of the line without citation marks."""
+    line_words = split(line)
+    left = CITATION.sub("", line)
+    lower = left.lower()
+    return C4Line(
+        text=left,
+        is_long_enough=len(line_words) >= C4_MIN_WORDS and max(map(len, line_words)) <= C4_MAX_WORD_LENGTH,
+        is_punctuated=ends_in_terminal_punctuation(left),
+        has_javascript="javascript" in lower,
+        has_policy=has_policy_phrase(lower),
+        has_lorem_ipsum="lorem ipsum" in lower,
+        has_curly_bracket="{" in left,
+    )
 
-    Dropped are lines with fewer than three words, with a word of more than 1000
-    characters, or with a javascript or policy phrase. Citation marks such as ``[12]`` and
-    ``[edit]`` are removed before anything is measured.
-    """
-    kept = []
-    for line in lines:
-        line = _CITATION.sub("", line).strip()
-        line_words = words(line)
-        if (
-            len(line_words) >= C4_MIN_WORDS
-            and max(map(len, line_words)) <= C4_MAX_WORD_LENGTH
-            and not has_c4_phrase(line.lower())
-        ):
-            kept.append(line)
-    return kept
+
+def has_policy_phrase(lower: str) -> bool:
+    """The text in small letters has one of C4's phrases about policies and cookies."""
+    return any(phrase in lower for phrase in C4_POLICY_PHRASES)
 
 
 def c4_lines(text: str) -> str:
-    """`text` without the lines that C4 drops, joined by newlines: Raffel et al. 2020, section 2.2."""
-    return "\n".join(filter(ends_in_terminal_punctuation, c4_kept(lines(text))))
+    """`text` without the lines that C4 drops, joined by newlines: Raffel et al. 2020, section 2.2.
+
+    Dropped are lines without terminal punctuation, with fewer than three words, with a word of more
+    than 1000 characters, or with a javascript or policy phrase.
+    """
+    return _c4_lines(text, lambda line: line.is_kept and line.is_punctuated)
 
 
 def fineweb_lines(text: str) -> str:
     """As `c4_lines`, but lines need no terminal punctuation: Penedo et al. 2024, section 3.5."""
-    return "\n".join(c4_kept(lines(text)))
+    return _c4_lines(text, lambda line: line.is_kept)
+
+
+def _c4_lines(text: str, is_kept: Callable[[C4Line], bool]) -> str:
+    split = splitter(text)
+    of_text = (c4_line(line.strip(), split) for line in text.splitlines())
+    return "\n".join(line.text for line in of_text if is_kept(line)).strip()
 
 
 def refinedweb_drops(words: Count, characters: Count, uppercase: Count) -> Any:

@@ -80,6 +80,7 @@ SECTIONS = (
     Section("Examples of drops", "examples", sections.examples),
     Section("Languages", "languages", sections.languages),
     Section("Hosts", "hosts", sections.hosts),
+    Section("Personal data and rights", "rights", sections.personal),
     Section("Duplicates", "duplicates", sections.duplicates),
     Section("Lengths", "lengths", sections.lengths),
     Section("Training set", "training set", sections.training),

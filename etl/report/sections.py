@@ -281,6 +281,52 @@ def languages(subject: Subject) -> Data | None:
     return {"rows": [row.asDict() for row in rows[:LANGUAGES]], "has_more": len(rows) > LANGUAGES} if rows else None
 
 
+PERSONAL = {
+    "emails": "e-mail addresses",
+    "ip_addresses": "public IP addresses",
+    "phones": "phone numbers",
+    "cards": "payment card numbers",
+    "ibans": "bank account numbers",
+}
+RIGHTS = {
+    "no_index": "noindex for all crawlers",
+    "no_ai": "against training of models (noai, train-ai=n and alike)",
+    "tdm_reserved": "text and data mining reserved (TDMRep)",
+    "licensed": "a Creative Commons licence",
+}
+
+
+def personal(subject: Subject) -> Data | None:
+    """Personal data in texts, and what pages say of their use: of all pages that were read, and of those kept."""
+    # Key: all three have one row per doc_id.
+    kept = subject.decided().where(F.col("decision") == "kept").select("doc_id", F.lit(1).alias("kept"))
+    pages = subject.lake.read(tables.DOCUMENTS).where(F.col("no_index").isNotNull())
+    licensed = (F.col("license") != "none").cast("bigint").alias("licensed")
+    said = pages.select("doc_id", "no_index", "no_ai", "tdm_reserved", licensed)
+    held = subject.lake.read(tables.DOCUMENT_PII).select("doc_id", *PERSONAL)
+    joined = said.join(held, "doc_id", how="left").join(kept, "doc_id", how="left")
+    names = [*PERSONAL, *RIGHTS]
+    sums = [F.count(F.lit(1)).alias("all_pages"), F.count("kept").alias("kept_pages")]
+    for name in names:
+        value, is_kept = F.coalesce(F.col(name), F.lit(0)), F.col("kept").isNotNull()
+        sums += [
+            F.count(F.when(value > 0, 1)).alias(f"pages_{name}"),
+            F.coalesce(F.sum(value), F.lit(0)).alias(f"found_{name}"),
+            F.count(F.when(is_kept & (value > 0), 1)).alias(f"kept_{name}"),
+            F.coalesce(F.sum(F.when(is_kept, value)), F.lit(0)).alias(f"kept_found_{name}"),
+        ]
+    row = joined.agg(*sums).collect()[0].asDict()
+    if not row["all_pages"]:
+        return None
+
+    def lines(words: dict[str, str]) -> list[Data]:
+        parts = ("pages", "found", "kept", "kept_found")
+        return [{"words": text, **{part: row[f"{part}_{name}"] for part in parts}} for name, text in words.items()]
+
+    masked = subject.applied.mask if subject.applied is not None else ()
+    return {"personal": lines(PERSONAL), "rights": lines(RIGHTS), "masked": masked, **row}
+
+
 def hosts(subject: Subject) -> Data | None:
     """The hosts that gave most pages."""
     view = subject.view(views.HOST_SHARES)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import pyarrow as pa
 from pyspark.sql import DataFrame
@@ -11,24 +11,53 @@ from pyspark.sql import functions as F
 
 from etl import tables
 from etl.config import STRICT
-from etl.kernels import language, quality, tokens
+from etl.kernels import language, pii, quality, tokens
 from etl.stage import NoParams, Stage
 
 _KEYS = ["doc_id", "warc_filename"]
 
 
-def document_language(documents: DataFrame, _params: NoParams) -> DataFrame:
-    """One row per document with text: its most probable language by fastText lid.176 (Joulin et al. 2016)."""
+@dataclass(frozen=True)
+class LanguageParams:
+    """The model that names languages: lid.176.ftz, or the path of another fastText model such as GlotLID.
+
+    `lines` also measures lines in other languages, which doubles the time. `digest` is what the file of the model held
+    when the run was planned, so that another model under one name is another fingerprint; `pinned` fills it in.
+    """
+
+    __pydantic_config__ = STRICT
+
+    model: str = language.MODEL
+    lines: bool = True
+    digest: str | None = None
+
+    def pinned(self) -> LanguageParams:
+        """This model as it is now.
+
+        Raises:
+            ModelError: it is missing or damaged, or is no model of languages.
+        """
+        language.languages(self.model)
+        return replace(self, digest=language.digest(self.model))
+
+
+def document_language(documents: DataFrame, params: LanguageParams) -> DataFrame:
+    """One row per document with text: its most probable language, the next, and lines in others."""
 
     def detect(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            found = language.detect(batch.column("text").to_pylist())
-            names, scores = zip(*found, strict=True) if found else ((), ())
-            columns = [pa.array(names, pa.string()), pa.array(scores, pa.float64())]
-            yield _with_keys(batch, columns, ["language", "language_score"])
+            found = language.batch(batch.column("text"), model=params.model, lines=params.lines)
+            yield _with_keys(batch, found.columns, found.schema.names)
 
-    found = _texts(documents).mapInArrow(detect, _ddl("language string, language_score double"))
-    return found.select(*_KEYS, "language", "language_score", F.lit(language.MODEL).alias("model"))
+    found = _texts(documents).mapInArrow(
+        detect,
+        _ddl(
+            "language string, language_score double, second_language string, second_language_score double, "
+            "other_line_ratio double, other_line_language string"
+        ),
+    )
+    name = params.model.rpartition("/")[2]
+    return found.select(*_KEYS, *language.SCHEMA.names, F.lit(name).alias("model"))
 
 
 def document_quality(documents: DataFrame, _params: NoParams) -> DataFrame:
@@ -64,6 +93,25 @@ def document_tokens(documents: DataFrame, params: TokenParams) -> DataFrame:
     return counted.select(*_KEYS, F.lit(params.tokenizer).alias("tokenizer"), "tokens")
 
 
+def document_pii(documents: DataFrame, _params: NoParams) -> DataFrame:
+    """One row per document with text: where it holds personal data, and how much of each kind."""
+
+    def find(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            spans = pii.batch(batch.column("text").to_pylist())
+            counts = [
+                pa.array([sum(span.kind == kind for span in found) for found in spans], pa.int32())
+                for kind in pii.KINDS
+            ]
+            places = pa.array([[span._asdict() for span in found] for found in spans], _SPANS)
+            yield _with_keys(batch, [*counts, places], [*tables.DOCUMENT_PII.columns[len(_KEYS) : -1], "spans"])
+
+    return _texts(documents).mapInArrow(find, tables.DOCUMENT_PII.columns_ddl)
+
+
+_SPANS = pa.list_(pa.struct([("kind", pa.string()), ("start", pa.int32()), ("end", pa.int32())]))
+
+
 def _texts(documents: DataFrame) -> DataFrame:
     return documents.where(F.col("text").isNotNull()).select(*_KEYS, "text")
 
@@ -76,6 +124,9 @@ def _with_keys(batch: pa.RecordBatch, columns: list[pa.Array], names: list[str])
     return pa.RecordBatch.from_arrays([*(batch.column(key) for key in _KEYS), *columns], names=[*_KEYS, *names])
 
 
-DOCUMENT_LANGUAGE = Stage(document_language, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_LANGUAGE)
+DOCUMENT_LANGUAGE = Stage(
+    document_language, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_LANGUAGE, params=LanguageParams, version=2
+)
 DOCUMENT_QUALITY = Stage(document_quality, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_QUALITY)
+DOCUMENT_PII = Stage(document_pii, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_PII)
 DOCUMENT_TOKENS = Stage(document_tokens, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_TOKENS, params=TokenParams)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
@@ -11,74 +12,13 @@ from pyspark.sql import functions as F
 
 from etl import tables
 from etl.config import STRICT
-from etl.kernels import lines, tokens
+from etl.kernels import lines, pii, tokens
 from etl.stage import Stage
 from etl.stages.extract import not_a_page
+from etl.stages.rules import SIGNAL_TABLES, SIGNALS, Rule, is_value
 from etl.tables import Table
 
 LINE_FILTERS = {"c4": lines.c4_lines, "fineweb": lines.fineweb_lines, "refinedweb": lines.refinedweb_lines}
-# Tables whose columns a rule may read, by the stage that a disposition names.
-SIGNAL_TABLES: tuple[Table, ...] = (
-    tables.DOCUMENTS,
-    tables.DOCUMENT_LANGUAGE,
-    tables.DOCUMENT_TOKENS,
-    tables.DOCUMENT_QUALITY,
-)
-
-
-@dataclass(frozen=True)
-class Rule:
-    """One condition that a document must meet. Exactly one bound is given; `min` and `max` are inclusive.
-
-    With `languages`, the rule only counts for documents of these languages. A signal that is missing fails.
-    """
-
-    __pydantic_config__ = STRICT
-
-    name: str
-    signal: str
-    min: float | None = None
-    max: float | None = None
-    one_of: tuple[str, ...] | None = None
-    none_of: tuple[str, ...] | None = None
-    languages: tuple[str, ...] | None = None
-
-    def __post_init__(self) -> None:
-        bounds = [bound for bound in ("min", "max", "one_of", "none_of") if getattr(self, bound) is not None]
-        if len(bounds) != 1:
-            raise ValueError(f"rule {self.name!r} has {bounds or 'no bound'}, wanted one of min, max, one_of, none_of")
-        if not self.is_known():
-            raise ValueError(f"rule {self.name!r} reads {self.signal!r}, which no table of signals has")
-
-    def is_known(self) -> bool:
-        """Whether there is such a signal."""
-        return self.signal in SIGNALS
-
-    @property
-    def threshold(self) -> float | None:
-        return self.max if self.min is None else self.min
-
-    def fails(self) -> Column:
-        """Condition on the joined signals, never null."""
-        value = F.col(self.signal)
-        if self.min is not None:
-            passes = value >= self.min
-        elif self.max is not None:
-            passes = value <= self.max
-        else:
-            passes = value.isin(*self.one_of) if self.one_of is not None else ~value.isin(*(self.none_of or ()))
-        fails = ~F.coalesce(passes, F.lit(False))
-        return fails & F.coalesce(F.col("language").isin(*self.languages), F.lit(False)) if self.languages else fails
-
-    def wanted(self) -> str:
-        """The bound in words."""
-        if self.threshold is not None:
-            return f"at {'least' if self.min is not None else 'most'} {self.threshold:g}"
-        names = self.one_of if self.one_of is not None else self.none_of or ()
-        return f"{'one' if self.one_of is not None else 'none'} of {', '.join(names)}"
-
-
-SIGNALS = {column: table.name for table in reversed(SIGNAL_TABLES) for column in table.columns}
 
 
 @dataclass(frozen=True)
@@ -86,7 +26,8 @@ class Recipe:
     """Which documents are kept, by rules in order; the first that fails names the drop.
 
     `duplicates`: none, or exact (of the documents with one text that pass every rule, the one fetched first is kept).
-    `remove_lines`: none, c4, fineweb or refinedweb, a line filter applied to the text that is kept.
+    `mask`: kinds of personal data (`etl.kernels.pii.KINDS`) that have a placeholder in the text that is kept.
+    `remove_lines`: none, c4, fineweb or refinedweb, a line filter applied to that text.
     """
 
     __pydantic_config__ = STRICT
@@ -97,6 +38,7 @@ class Recipe:
     rules: tuple[Rule, ...]
     duplicates: str = "exact"
     remove_lines: str = "none"
+    mask: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         problems = []
@@ -104,6 +46,9 @@ class Recipe:
             problems.append(f"duplicates is {self.duplicates!r}, wanted none or exact")
         if self.remove_lines not in ("none", *LINE_FILTERS):
             problems.append(f"remove_lines is {self.remove_lines!r}, wanted none, {' or '.join(LINE_FILTERS)}")
+        unknown = sorted({*self.mask}.difference(pii.KINDS))
+        if unknown:
+            problems.append(f"mask names {', '.join(unknown)}, wanted some of {', '.join(pii.KINDS)}")
         names = [rule.name for rule in self.rules]
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
@@ -114,10 +59,12 @@ class Recipe:
 
 def dispositions(
     captures: DataFrame,
+    url_signals: DataFrame,
     documents: DataFrame,
     document_language: DataFrame,
     document_tokens: DataFrame,
     document_quality: DataFrame,
+    document_pii: DataFrame,
     duplicate_clusters: DataFrame,
     recipe: Recipe,
 ) -> DataFrame:
@@ -126,14 +73,13 @@ def dispositions(
     Key: every right side has one row per doc_id, so the joins add none; `captures` has one row per record.
     """
     signals = captures.select(*_RECORD, *_CAPTURED)
-    for table, rows in zip(
-        SIGNAL_TABLES, (documents, document_language, document_tokens, document_quality), strict=True
-    ):
+    annotations = (url_signals, documents, document_language, document_tokens, document_quality, document_pii)
+    for table, rows in zip(SIGNAL_TABLES, annotations, strict=True):
         signals = signals.join(_signals_of(rows, table, recipe), "doc_id", how="left")
     clusters = duplicate_clusters.where(F.col("method") == recipe.duplicates)
     signals = signals.join(clusters.select("doc_id", "cluster_id", "cluster_size"), "doc_id", how="left")
 
-    gates, rules = _gates(), _rules(recipe)
+    gates, rules = _gates(recipe), _rules(recipe)
     checks = [*gates, *rules, _copy()]
     failed = signals.withColumn("failed", _failed(gates, rules))
     judged = _with_copies(failed, step=len(checks)).withColumn("step", F.get("failed", F.lit(0)))
@@ -157,7 +103,8 @@ def dispositions(
         of_first("detail", "string"),
         F.transform("failed", lambda step: F.get(names, step - 1)).alias("failed_rules"),
         "duplicate_of",
-        "language",
+        # Of a page that was left out before extraction, the language of all that it shows.
+        F.coalesce("language", "page_language").alias("language"),
         "tokens",
     )
 
@@ -166,13 +113,13 @@ def dispositions(
 class _Check:
     """One reason to drop a record: the condition, and what a disposition says when it holds."""
 
-    stage: str
+    stage: str | Column
     rule: str | Column
     condition: Column
     detail: Column
-    signal: str | None = None
+    signal: str | Column | None = None
     value: Column | None = None
-    threshold: float | None = None
+    threshold: float | Column | None = None
 
 
 _RECORD = ["doc_id", "crawl", "url", "url_host_name", "warc_filename", "warc_record_offset"]
@@ -189,27 +136,44 @@ _CAPTURED = [
 def _signals_of(rows: DataFrame, table: Table, recipe: Recipe) -> DataFrame:
     """Of an annotation, the columns that are read here, and a flag that is null where the row is missing."""
     ruled = {rule.signal for rule in recipe.rules if SIGNALS[rule.signal] == table.name}
-    read = sorted(ruled.union({"extract_error", "language", "tokens"}.intersection(table.columns)))
+    read = sorted(ruled.union({"extract_error", "skipped", "page_language", "language", "tokens"} & {*table.columns}))
     return rows.select("doc_id", *[c for c in read if c not in _RECORD], F.lit(True).alias(f"in_{table.name}"))
 
 
-def _gates() -> list[_Check]:
+def _gates(recipe: Recipe) -> list[_Check]:
     """Questions that must be answered before rules make sense: is it a page, was there text, was it measured."""
-    error = F.col("extract_error")
+    error, skipped = F.col("extract_error"), F.col("skipped")
     not_page = [
-        _Check("captures", rule, condition, _is(signal), signal, value)
+        _Check("captures", rule, condition, is_value(signal), signal, value)
         for rule, signal, condition, value in not_a_page()
     ]
     kind = F.concat(F.lit("extract_"), F.get(F.split(error, ":"), F.lit(0)))
     return [
         *not_page,
         _Check("documents", "not_extracted", F.col("in_documents").isNull(), F.lit("not extracted yet")),
+        _skipped(recipe, skipped),
         _Check("documents", kind, error.isNotNull(), error, "extract_error"),
         *[
             _Check(table.name, "not_annotated", F.col(f"in_{table.name}").isNull(), F.lit("not annotated yet"))
-            for table in SIGNAL_TABLES[1:]
+            for table in SIGNAL_TABLES
+            if table is not tables.DOCUMENTS
         ],
     ]
+
+
+def _skipped(recipe: Recipe, skipped: Column) -> _Check:
+    """The rule by which a page was left out before its text was extracted; another recipe may not have that rule."""
+    is_ours = F.coalesce(skipped["rule"].isin([rule.name for rule in recipe.rules]), F.lit(False))
+    other = F.concat(F.lit("left out by a rule that this recipe lacks, extract again: "), skipped["detail"])
+    return _Check(
+        F.when(is_ours, skipped["stage"]).otherwise("documents"),
+        F.when(is_ours, skipped["rule"]).otherwise("not_extracted"),
+        skipped.isNotNull(),
+        F.when(is_ours, skipped["detail"]).otherwise(other),
+        skipped["signal"],
+        skipped["value"],
+        skipped["threshold"],
+    )
 
 
 def _rules(recipe: Recipe) -> list[_Check]:
@@ -218,10 +182,10 @@ def _rules(recipe: Recipe) -> list[_Check]:
             SIGNALS[rule.signal],
             rule.name,
             rule.fails(),
-            F.concat(_is(rule.signal), F.lit(f", wanted {rule.wanted()}")),
+            F.concat(is_value(rule.signal), F.lit(f", wanted {rule.wanted()}")),
             rule.signal,
             value=None if rule.threshold is None else F.col(rule.signal),
-            threshold=rule.threshold,
+            threshold=rule.bound() if rule.by_language else rule.threshold,
         )
         for rule in recipe.rules
     ]
@@ -259,11 +223,6 @@ def _with_copies(judged: DataFrame, step: int) -> DataFrame:
     return marked.withColumn("failed", F.when(F.col("duplicate_of").isNotNull(), copy).otherwise(F.col("failed")))
 
 
-def _is(signal: str) -> Column:
-    value = F.col(signal).cast("string")
-    return F.concat(F.lit(f"{signal} is "), F.coalesce(value, F.lit("missing")))
-
-
 @dataclass(frozen=True)
 class CorpusParams:
     """The recipe whose kept documents are the corpus, and the tokenizer that measures texts it has shortened."""
@@ -279,41 +238,56 @@ def corpus(
     documents: DataFrame,
     document_language: DataFrame,
     document_tokens: DataFrame,
+    document_pii: DataFrame,
     params: CorpusParams,
 ) -> DataFrame:
     """One row per document that the recipe keeps, with the text that a trainer reads.
 
     Key: `dispositions` has one row per recipe and doc_id, the others one per doc_id.
     """
-    is_kept = (F.col("recipe") == params.recipe.name) & (F.col("decision") == "kept")
+    recipe = params.recipe
+    is_kept = (F.col("recipe") == recipe.name) & (F.col("decision") == "kept")
     kept = dispositions.where(is_kept).select("recipe", "doc_id")
     texts = documents.select("doc_id", "crawl", "url", "url_host_name", "fetch_time", "title", "text")
     languages = document_language.select("doc_id", "language", "language_score")
     rows = kept.join(texts, "doc_id", how="inner").join(languages, "doc_id", how="left")
-    if params.recipe.remove_lines == "none":
-        rows = rows.join(document_tokens.select("doc_id", "tokens"), "doc_id", how="inner")
-    else:
-        rows = _with_lines_removed(rows, params)
+    rows = rows.join(document_tokens.select("doc_id", "tokens"), "doc_id", how="inner")
+    if recipe.mask:
+        rows = rows.join(document_pii.select("doc_id", "spans"), "doc_id", how="left")
+    if recipe.mask or recipe.remove_lines != "none":
+        rows = _rewritten(rows, params)
     return rows.select(*tables.CORPUS.columns)
 
 
-def _with_lines_removed(rows: DataFrame, params: CorpusParams) -> DataFrame:
-    """`rows` with `text` after the recipe's line filter and `tokens` counted anew; texts left empty stay, as empty."""
-    line_filter = LINE_FILTERS[params.recipe.remove_lines]
+def _rewritten(rows: DataFrame, params: CorpusParams) -> DataFrame:
+    """`rows` with `text` masked, then without the lines that the recipe removes; texts left empty stay, as empty.
 
-    def remove(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+    The tokens of a text that changes are counted anew.
+    """
+    mask, line_filter = params.recipe.mask, LINE_FILTERS.get(params.recipe.remove_lines)
+
+    def rewrite(text: str, spans: Sequence[Mapping[str, Any]]) -> str:
+        masked = pii.mask(text, [pii.Span(**span) for span in spans], mask)
+        return line_filter(masked) if line_filter is not None else masked
+
+    def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         counter = tokens.counter(params.tokenizer)
         for batch in batches:
-            texts = [line_filter(text) for text in batch.column("text").to_pylist()]
-            others = [name for name in batch.schema.names if name != "text"]
+            before = batch.column("text").to_pylist()
+            spans = batch.column("spans").to_pylist() if mask else [()] * len(before)
+            after = [rewrite(text, found or ()) for text, found in zip(before, spans, strict=True)]
+            lengths = batch.column("tokens").to_pylist()
+            changed = [place for place, text in enumerate(after) if text != before[place]]
+            for place, length in zip(changed, counter([after[place] for place in changed]), strict=True):
+                lengths[place] = length
             yield pa.RecordBatch.from_arrays(
-                [*(batch.column(name) for name in others), pa.array(texts), pa.array(counter(texts), pa.int64())],
+                [*(batch.column(name) for name in others), pa.array(after), pa.array(lengths, pa.int64())],
                 names=[*others, "text", "tokens"],
             )
 
-    columns = [field for field in rows.schema if field.name != "text"]
-    ddl = ", ".join(f"{field.name} {field.dataType.simpleString()}" for field in columns)
-    return rows.mapInArrow(remove, f"{ddl}, text string, tokens bigint")
+    others = [name for name in tables.CORPUS.columns if name not in ("text", "tokens")]
+    ddl = ", ".join(f"{name} {rows.schema[name].dataType.simpleString()}" for name in others)
+    return rows.mapInArrow(work, f"{ddl}, text string, tokens bigint")
 
 
 DISPOSITIONS = Stage(
@@ -324,7 +298,13 @@ DISPOSITIONS = Stage(
 )
 CORPUS = Stage(
     corpus,
-    inputs=(tables.DISPOSITIONS, tables.DOCUMENTS, tables.DOCUMENT_LANGUAGE, tables.DOCUMENT_TOKENS),
+    inputs=(
+        tables.DISPOSITIONS,
+        tables.DOCUMENTS,
+        tables.DOCUMENT_LANGUAGE,
+        tables.DOCUMENT_TOKENS,
+        tables.DOCUMENT_PII,
+    ),
     output=tables.CORPUS,
     params=CorpusParams,
 )

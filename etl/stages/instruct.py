@@ -19,7 +19,7 @@ from etl.config import STRICT
 from etl.kernels import chat, language, minhash, records, tokens
 from etl.kernels.chat import Example, ImportProblem, Pair
 from etl.stage import Stage
-from etl.stages.curate import Rule
+from etl.stages.rules import Rule
 from etl.tables import Table
 
 EXAMPLES, PAIRS = "examples", "pairs"  # values of `kind`
@@ -460,13 +460,11 @@ def _rule_reason(rule: InstructionRule) -> Column:
     value = F.col(rule.signal)
     is_value = F.concat(F.lit(f"{rule.signal} is "), F.coalesce(value.cast("string"), F.lit("missing")))
     number = None if rule.threshold is None else value
-    return _reason(
-        rule.name, rule.signal, F.concat(is_value, F.lit(f", wanted {rule.wanted()}")), number, rule.threshold
-    )
+    return _reason(rule.name, rule.signal, F.concat(is_value, F.lit(f", wanted {rule.wanted()}")), number, rule.bound())
 
 
 def _reason(
-    rule: str, signal: str, detail: Column, value: Column | None = None, threshold: float | None = None
+    rule: str, signal: str, detail: Column, value: Column | None = None, threshold: float | Column | None = None
 ) -> Column:
     number = F.lit(None) if value is None else value
     return F.struct(

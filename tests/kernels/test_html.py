@@ -1,16 +1,10 @@
-"""Pages: decoded as a browser would, read in bounded time, never an exception."""
+"""Pages: decoded as a browser would, and read by each engine."""
 
 from __future__ import annotations
 
-import os
-import signal
-import time
-
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from etl.kernels import html, sandbox
+from etl.kernels import html
 
 ARTICLE = """<!doctype html><html><head><meta charset="{charset}"><title>  Der
  See </title></head><body><nav><a href="/">Home</a></nav><main><h1>Der See</h1>
@@ -23,21 +17,6 @@ GERMAN = (
 
 def page(charset: str, declared_as: str | None = None, text: str = GERMAN) -> bytes:
     return ARTICLE.format(charset=declared_as or charset, text=text).encode(charset)
-
-
-def extract(
-    payload: bytes, *, engine: str = "trafilatura", mime: str = "text/html", declared: str | None = None
-) -> html.Page:
-    return html.extract(payload, url="https://see.example/", mime=mime, declared_charset=declared, engine=engine)
-
-
-@pytest.mark.parametrize("engine", sorted(html.ENGINES))
-def test_main_text_is_kept_and_the_frame_is_not(engine: str) -> None:
-    found = extract(page("utf-8"), engine=engine)
-    assert found.text is not None
-    assert GERMAN in found.text
-    assert "Impressum" not in found.text
-    assert (found.title, found.charset, found.error) == ("Der See", "utf-8", None)
 
 
 @pytest.mark.parametrize(
@@ -59,70 +38,23 @@ def test_the_encoding_is_found(payload: bytes, declared: str | None, charset: st
     assert GERMAN in text
 
 
-def test_plain_text_is_not_given_to_an_engine() -> None:
-    found = extract(b" a < b\n", mime="text/plain")
-    assert (found.title, found.text) == (None, "a < b")
+@pytest.mark.parametrize(
+    ("name", "form"), [(name, form) for name, engine in sorted(html.ENGINES.items()) for form in engine.forms]
+)
+def test_main_text_is_kept_and_the_frame_is_not(name: str, form: str) -> None:
+    engine = html.ENGINES[name]
+    opened = engine.open(ARTICLE.format(charset="utf-8", text=GERMAN))
+    (text,) = engine.main_texts([opened], form)
+    assert GERMAN in text
+    assert "Impressum" not in text
+    assert "Impressum" in opened.text, "all that the page shows"
+    assert "Der\n See" in str(opened.title) or opened.title == "Der See"
+    assert name in engine.version()
 
 
-def test_a_page_without_text_says_so() -> None:
-    found = extract(b"<html><body><script>var a = 1;</script></body></html>")
-    assert found.text is None
-    assert found.error is not None
-    assert found.error.startswith("empty: ")
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.binary(max_size=400), st.sampled_from(sorted(html.ENGINES)), st.sampled_from([None, "utf-8", "utf-16", "x"]))
-def test_any_bytes_are_text_or_an_error(payload: bytes, engine: str, declared: str | None) -> None:
-    found = extract(payload, engine=engine, declared=declared)
-    assert (found.text is None) == (found.error is not None)
-    for value in (found.text, found.title, found.error):
-        assert value is None or value.encode("utf-8").find(b"\0") == -1
-
-
-def bounded(monkeypatch: pytest.MonkeyPatch, engine: object, *, isolated: bool) -> html.Page:
-    monkeypatch.setitem(html.ENGINES, "rogue", engine)  # type: ignore[arg-type]  # a rogue is no engine
-    return html.extract_bounded(
-        page("utf-8"),
-        url=None,
-        mime="text/html",
-        declared_charset=None,
-        engine="rogue",
-        timeout_seconds=0.3,
-        isolated=isolated,
-    )
-
-
-@pytest.mark.parametrize("isolated", [False, True])
-def test_a_page_that_hangs_costs_its_time_and_no_more(monkeypatch: pytest.MonkeyPatch, isolated: bool) -> None:
-    started = time.perf_counter()
-    found = bounded(monkeypatch, lambda *_: time.sleep(30), isolated=isolated)
-    assert time.perf_counter() - started < 10
-    assert found.error is not None
-    assert found.error.startswith("timeout: no result after 0.3 s")
-
-
-def test_a_page_that_crashes_its_process_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    found = bounded(monkeypatch, lambda *_: os.kill(os.getpid(), signal.SIGSEGV), isolated=True)
-    assert found == html.Page(None, None, None, "crash: signal 11")
-
-
-def test_an_engine_that_raises_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
-    def fail(*_: object) -> str:
-        raise ValueError("no such element")
-
-    assert bounded(monkeypatch, fail, isolated=False).error == "engine: ValueError: no such element"
-
-
-def test_isolation_gives_the_same_page(monkeypatch: pytest.MonkeyPatch) -> None:
-    def read(*_: object) -> str:
-        return "x" * 200_000
-
-    assert bounded(monkeypatch, read, isolated=True) == bounded(monkeypatch, read, isolated=False)
-
-
-def test_a_deadline_leaves_no_alarm_behind() -> None:
-    with sandbox.deadline(0.05):
-        pass
-    time.sleep(0.1)
-    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+@pytest.mark.parametrize("name", sorted(html.ENGINES))
+def test_an_engine_reads_a_page_alone_as_among_others(name: str) -> None:
+    engine = html.ENGINES[name]
+    sources = [ARTICLE.format(charset="utf-8", text=GERMAN * count) for count in (1, 5, 40)]
+    together = engine.main_texts([engine.open(source) for source in sources], "text")
+    assert together == [engine.main_texts([engine.open(source)], "text")[0] for source in sources]

@@ -13,6 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from etl.kernels import lines, quality
+from etl.kernels.words import cut
 
 SCHEMA = Path(__file__).parents[2] / "schemas" / "document_quality.sql"
 
@@ -24,6 +25,7 @@ PIECES = st.sampled_from(
         *("likes", "comments", "Sign-in", "items in cart", "Read more...", "read more\u2026", "SHOUT", "\u00c9T\u00c9"),
         *("\u2022", "-", "*", "\u65e5\u672c\u8a9e", "\u3002", "\u0e01\u0e33\u0e25\u0e31\u0e07", "\ud800", "\x00"),
         *(" ", " ", " ", "\n", "\n", "\n\n", "\t", "\r\n", "\u00a0", "\x85", "x" * 1001, "e.g.", "\u0130", "\u017f"),
+        *("One is. Two is", "java[2]script", "a b c d e", "don't", "U.S.", "{ a b {.", "the end.[3]", "  ", "...\n"),
     ]
 )
 PAGES = st.lists(PIECES, max_size=60).map("".join) | st.lists(PIECES, max_size=60).map(" ".join)
@@ -45,63 +47,92 @@ def share(part: float, whole: float) -> float:
     return part / whole if whole else 0.0
 
 
+def top_ngram(words: list[str], n: int) -> int:
+    """Characters of the most frequent n-gram, with a space between words, times its count."""
+    counts = Counter(" ".join(words[index : index + n]) for index in range(len(words) - n + 1))
+    return max(counts.values()) * len(max(counts, key=counts.__getitem__)) if counts else 0
+
+
+def duplicate_ngrams(words: list[str], n: int) -> int:
+    """Characters of n-grams seen before, from left to right without overlap."""
+    seen: set[str] = set()
+    index = characters = 0
+    while index <= len(words) - n:
+        ngram = "".join(words[index : index + n])
+        if ngram in seen:
+            characters += len(ngram)
+        index += n if ngram in seen else 1
+        seen.add(ngram)
+    return characters
+
+
+def repeated(items: list[str]) -> list[str]:
+    return [item for index, item in enumerate(items) if item in items[:index]]
+
+
+def fineweb(text: str, words: int) -> dict[str, float]:
+    """The values of FineWeb's own filter."""
+    page = [line for line in text.split("\n") if line.strip()]
+    return {
+        "punctuated_line_ratio": share(sum(line[-1] in lines.LINE_END_PUNCTUATION for line in page), len(page)),
+        "short_line_ratio": share(sum(len(line) <= 30 for line in page), len(page)),
+        "repeated_line_char_ratio": share(sum(map(len, repeated(page))), len(text.replace("\n", ""))),
+        "newline_word_ratio": min(1.0, share(text.count("\n"), words)),
+    }
+
+
 def expected(text: str) -> dict[str, float]:
-    """Every signal by its definition; only what a word and a C4 line is, is taken from the code."""
-    page = [line.strip() for line in text.split("\n") if line.strip()]
-    blocks: list[list[str]] = [[]]
-    for line in map(str.strip, text.split("\n")):
-        if line:
-            blocks[-1].append(line)
-        else:
-            blocks.append([])
-    paragraphs = ["\n".join(block) for block in blocks if block]
-    words = [word for line in page for word in lines.words(line)]
-    characters = sum(len(word) for word in words)
+    """Every signal by its definition; what a word is and what C4 sees of a line is taken from the code."""
+    split = lines.splitter(text)
+    page = [line.strip() for line in text.splitlines() if line.strip()]
+    breaks = len(text.splitlines()) if page else 0
+    runs = [run for line in page for run in split(line)]
+    marked = [word for run in runs for word in cut(run)]
+    words = [word for word in marked if not set(word) <= quality.PUNCTUATION]
+    paragraphs = re.split("\n{2,}", text.strip()) if page else []
+    unstripped = re.split("\n+", text) if page else []
     found: dict[str, float] = {
         "words": len(words),
         "lines": len(page),
         "paragraphs": len(paragraphs),
-        "mean_word_length": share(characters, len(words)),
+        "mean_word_length": share(sum(map(len, words)), len(words)),
         "symbol_word_ratio": min(
-            1.0, max(share(text.count("#"), len(words)), share(text.count("...") + text.count("\u2026"), len(words)))
+            1.0, share(max(text.count("#"), text.count("...") + text.count("\u2026")), len(marked))
         ),
-        "bullet_line_ratio": share(sum(line[0] in "\u2022\u25cf\u25e6\u25aa\u2023*-" for line in page), len(page)),
-        "ellipsis_line_ratio": share(sum(line.endswith(("...", "\u2026")) for line in page), len(page)),
-        "alpha_word_ratio": share(sum(any(c.isalpha() for c in word) for word in words), len(words)),
-        "stop_words": len(
-            {"the", "be", "to", "of", "and", "that", "have", "with"} & set(re.findall(r"\w+", text.lower()))
-        ),
-        "punctuated_line_ratio": share(sum(line[-1] in lines.LINE_END_PUNCTUATION for line in page), len(page)),
-        "short_line_ratio": share(sum(len(line) <= 30 for line in page), len(page)),
-        "newline_word_ratio": min(1.0, share(text.strip().count("\n"), len(words))),
-        "longest_word": max(map(len, words), default=0),
-        "lorem_ipsum": text.lower().count("lorem ipsum"),
-        "curly_brackets": text.count("{"),
-        "c4_policy_lines": sum(any(phrase in line.lower() for phrase in lines.C4_PHRASES) for line in page),
+        "bullet_line_ratio": share(sum(line[0] in "\u2022-" for line in page), breaks),
+        "ellipsis_line_ratio": share(sum(line.endswith(("...", "\u2026")) for line in page), breaks),
+        "alpha_word_ratio": share(sum(any(c.isalpha() for c in word) for word in marked), len(marked)),
+        "stop_words": len({"the", "be", "to", "of", "and", "that", "have", "with"} & set(marked)),
+        "duplicate_line_ratio": share(len(repeated(unstripped)), len(unstripped)),
+        "duplicate_line_char_ratio": share(sum(map(len, repeated(unstripped))), len(text)),
+        "duplicate_paragraph_ratio": share(len(repeated(paragraphs)), len(paragraphs)),
+        "duplicate_paragraph_char_ratio": share(sum(map(len, repeated(paragraphs))), len(text)),
+        **fineweb(text, len(marked)),
+        "longest_word": max(map(len, runs), default=0),
     }
-    for kind, items in (("line", page), ("paragraph", paragraphs)):
-        again = [item for index, item in enumerate(items) if item in items[:index]]
-        found[f"duplicate_{kind}_ratio"] = share(len(again), len(items))
-        found[f"duplicate_{kind}_char_ratio"] = share(sum(map(len, again)), sum(map(len, items)))
+    if not page:
+        found["newline_word_ratio"] = 0.0
     for n in range(2, 11):
-        ngrams = [tuple(words[index : index + n]) for index in range(len(words) - n + 1)]
-        counts = Counter(ngrams)
-        if n < 5:
-            most = max(counts.values(), default=0)
-            longest = max((sum(map(len, ngram)) for ngram in ngrams if counts[ngram] == most), default=0)
-            found[f"top_{n}gram_char_ratio"] = min(1.0, share(longest * most, characters)) if most > 1 else 0.0
-        else:
-            covered: set[int] = set()
-            for index, ngram in enumerate(ngrams):
-                if ngram in ngrams[:index]:
-                    covered |= set(range(index, index + n))
-            found[f"duplicate_{n}gram_char_ratio"] = share(sum(len(words[index]) for index in covered), characters)
-    kept, punctuated = lines.lines(lines.fineweb_lines(text)), lines.lines(lines.c4_lines(text))
-    found["fineweb_sentences"] = sum(lines.sentences(lines.words(line)) for line in kept)
-    found["c4_sentences"] = sum(lines.sentences(lines.words(line)) for line in punctuated)
-    found["c4_kept_line_ratio"] = share(len(punctuated), len(page))
-    left = sum(len(lines.words(line)) for line in lines.lines(lines.refinedweb_lines(text)))
-    found["refinedweb_removed_word_ratio"] = share(len(words) - left, len(words))
+        kind, characters = ("top", top_ngram(marked, n)) if n < 5 else ("duplicate", duplicate_ngrams(marked, n))
+        found[f"{kind}_{n}gram_char_ratio"] = min(1.0, share(characters, len(text)))
+    c4 = [lines.c4_line(line, split) for line in page]
+    left = lines.fineweb_lines(text)
+    kept_words = [cut(run) for line in c4 if line.is_kept for run in split(line.text)]
+    for name, value in fineweb(left, sum(map(len, kept_words))).items():
+        found[f"fineweb_{name}"] = value
+    for prefix, some in (("", c4), ("c4_", [line for line in c4 if line.is_punctuated])):
+        found[f"{prefix}lorem_ipsum"] = sum(line.is_long_enough and line.has_lorem_ipsum for line in some)
+        found[f"{prefix}curly_brackets"] = sum(
+            line.is_long_enough and not line.has_javascript and line.has_curly_bracket for line in some
+        )
+        found[f"{prefix or 'fineweb_'}sentences"] = sum(
+            lines.sentences(line.text, split) for line in some if line.is_kept
+        )
+    found["c4_kept_line_ratio"] = share(sum(line.is_kept and line.is_punctuated for line in c4), len(page))
+    found["c4_policy_lines"] = sum(line.has_javascript or line.has_policy for line in c4)
+    letters = sum(len(lines.words(line)) for line in page)
+    refined = sum(len(lines.words(line)) for line in lines.lines(lines.refinedweb_lines(text)))
+    found["refinedweb_removed_word_ratio"] = share(letters - refined, letters)
     return found
 
 
@@ -119,7 +150,9 @@ def test_signals_are_the_columns_of_the_contract_in_order():
 @example("\ud800 \udc00\ud800\udc00 \x00 \x00")
 @example("\u017fign-in here \u0130tems in cart")
 def test_signals_are_what_their_definitions_say(text):
-    assert quality.signals(text)._asdict() == pytest.approx(expected(text), abs=0, rel=1e-15)
+    signals = quality.signals(text)
+    assert signals._asdict() == pytest.approx(expected(text), abs=0, rel=1e-15)
+    assert quality.count_words(text) == signals.words
 
 
 @settings(deadline=None)
@@ -199,37 +232,53 @@ def test_the_words_of_a_text_are_those_of_its_lines(text):
 @pytest.mark.parametrize(
     ("signal", "text", "value"),
     [
-        ("stop_words", "THE cat, (and) to-be; Bethe waits", 4),
-        ("symbol_word_ratio", "#one two... three\u2026 four", 0.5),
-        ("symbol_word_ratio", "#### word", 1.0),
-        ("bullet_line_ratio", "\u2022 one\n- two\n* three\nfour", 0.75),
+        ("words", "It doesn't cost $5, e.g. here... \u2014 (no)", 8),
+        ("mean_word_length", "ab cdef !!! .", 3.0),
+        ("stop_words", "THE cat, (and) to-be; Bethe waits", 3),
+        ("symbol_word_ratio", "#one two ... three\u2026 four", 2 / 7),
+        ("symbol_word_ratio", "... \u2026", 1.0),
+        ("bullet_line_ratio", "\u2022 one\n- two\n\n* three\nfour", 0.4),
         ("ellipsis_line_ratio", "..", 0.0),
-        ("ellipsis_line_ratio", "one...\ntwo\u2026\nthree.\nfour", 0.5),
+        ("ellipsis_line_ratio", "one...\ntwo\u2026 \nthree.\nfour", 0.5),
         ("alpha_word_ratio", "one 2 -3- f0ur", 0.5),
-        ("duplicate_line_ratio", "x y\nx y\nx y\nz", 0.5),
-        ("duplicate_line_char_ratio", "aaaa\naaaa\nbb", 0.4),
-        ("duplicate_paragraph_ratio", "a\nb\n\na\nb\n \nc", 1 / 3),
-        ("duplicate_paragraph_char_ratio", "aa\n\naa\n\nb", 0.4),
-        ("top_2gram_char_ratio", "ab cdef x ab cdef y", 12 / 14),
-        # Of two that occur twice the longer, and three short ones before two long ones.
-        ("top_2gram_char_ratio", "a b 1 a b 2 cccc dddd 3 cccc dddd 4", 16 / 24),
-        ("top_2gram_char_ratio", "a b 1 a b 2 a b 3 cccc dddd 4 cccc dddd", 6 / 26),
-        ("top_2gram_char_ratio", "each word once", 0.0),
+        ("duplicate_line_ratio", "x y\nx y\n\nx y\nz", 0.5),
+        ("duplicate_line_ratio", "x y\n x y\nz", 0.0),
+        ("duplicate_line_char_ratio", "aaaa\naaaa\nb", 4 / 11),
+        ("duplicate_paragraph_ratio", "a\nb\n\na\nb\n\nc", 1 / 3),
+        ("duplicate_paragraph_ratio", "a\nb\n\na\nb\n \nc", 0.0),
+        ("duplicate_paragraph_char_ratio", "aa\n\naa\n\nb", 2 / 9),
+        ("top_2gram_char_ratio", "ab cdef x ab cdef y", 14 / 19),
+        # Of two that occur twice the first, and three short ones before two long ones.
+        ("top_2gram_char_ratio", "a b 1 a b 2 cccc dddd 3 cccc dddd 4", 6 / 35),
+        ("top_2gram_char_ratio", "a b 1 a b 2 a b 3 cccc dddd 4 cccc dddd", 9 / 39),
+        ("top_2gram_char_ratio", "each word once", 9 / 14),
         ("top_2gram_char_ratio", "ha ha ha ha", 1.0),
-        # The second "a b c d e" covers five words of twelve letters; the third letter run none.
-        ("duplicate_5gram_char_ratio", "a b c d e x a b c d e y", 5 / 12),
+        ("top_2gram_char_ratio", "ha", 0.0),
+        ("duplicate_5gram_char_ratio", "a b c d e x a b c d e y", 5 / 23),
         ("duplicate_6gram_char_ratio", "a b c d e x a b c d e y", 0.0),
-        # Overlapping repeats cover each word once: all but the first.
-        ("duplicate_5gram_char_ratio", "a a a a a a a a", 7 / 8),
-        ("punctuated_line_ratio", 'One.\nTwo"\nThree\n\u56db\u3002', 0.75),
+        # After one that was seen, the next is the one after it.
+        ("duplicate_5gram_char_ratio", "a a a a a a a a", 5 / 15),
+        # Equal by their characters, wherever their words end.
+        ("duplicate_5gram_char_ratio", "ab c d e f a bc d e f", 6 / 21),
+        ("punctuated_line_ratio", 'One.\nTwo"\nThree\n\u56db\u3002', 0.5),
         ("short_line_ratio", "x" * 30 + "\n" + "x" * 31, 0.5),
-        ("newline_word_ratio", "\none\ntwo\n\nthree four\n", 0.75),
-        ("longest_word", "a bb ccc", 3),
-        ("lorem_ipsum", "Lorem Ipsum lorem ipsum", 2),
-        ("curly_brackets", "{ { }", 2),
-        ("c4_sentences", "One is here. Two is there! Mr. smith, e.g. he.\nNo end", 3),
-        ("c4_sentences", 'She says "yes." He (no!) nods.', 2),
-        ("fineweb_sentences", "One is here. Two is there! Mr. smith, e.g. he.\nNo end of it", 4),
+        ("repeated_line_char_ratio", "aaaa\naaaa\n\nbb", 0.4),
+        ("newline_word_ratio", "\none\ntwo\n\nthree, four\n", 1.0),
+        ("longest_word", "a bb ccc,", 4),
+        ("lorem_ipsum", "Lorem Ipsum lorem ipsum\nlorem ipsum", 1),
+        ("curly_brackets", "{ { }\nif (a) {\nno javascript {", 2),
+        ("c4_curly_brackets", "{ { }\nif (a) {.\nno javascript {", 1),
+        ("c4_lorem_ipsum", "Lorem Ipsum lorem ipsum\nlorem ipsum dolor.", 1),
+        ("c4_sentences", "One is here. Two is there! Mr. Smith, e.g. he.\nNo end of it", 3),
+        ("c4_sentences", 'She says "yes." He (no!) nods.', 3),
+        ("c4_sentences", 'One is here. "', 1),
+        ("c4_sentences", 'One is here.  "', 2),  # more than one space is a word to spaCy
+        ("fineweb_sentences", "One is here. Two is there! Mr. Smith, e.g. he.\nNo end of it", 4),
+        ("fineweb_punctuated_line_ratio", "Home.\nOne is here.\nand two are not", 0.5),
+        ("fineweb_short_line_ratio", f"Home\none two three\n{'long ' * 9}", 0.5),
+        ("fineweb_short_line_ratio", f"this has [1] twenty-nine letters[edit]\n{'long ' * 9}", 0.5),
+        ("fineweb_repeated_line_char_ratio", "Home\nHome\none two three\none two three", 0.5),
+        ("fineweb_newline_word_ratio", "Home\none two three\nfour five six", 1 / 6),
         ("c4_kept_line_ratio", "This is kept.\nThis is not\nToo short.\nNor is this...", 0.25),
         ("c4_policy_lines", "Enable JavaScript now.\nOur Privacy Policy.\nThis site uses cookies.\nFine line here.", 3),
         ("refinedweb_removed_word_ratio", "3 likes\nsome plain words stay here now\nALONE", 3 / 9),
@@ -237,6 +286,19 @@ def test_the_words_of_a_text_are_those_of_its_lines(text):
 )
 def test_published_rules_on_small_texts(signal, text, value):
     assert getattr(quality.signals(text), signal) == pytest.approx(value)
+
+
+def test_a_text_of_a_script_without_spaces_has_letters_for_words_and_an_english_one_does_not():
+    assert quality.signals("\u65e5\u672c\u8a9e\u306e\u5165\u9580\u3002").words == 6
+    assert quality.signals("The words \u65e5\u672c\u8a9e mean Japanese.").words == 5
+
+
+def test_what_was_measured_before_does_not_matter(monkeypatch):
+    """Runs are remembered, and forgotten when there are many."""
+    text = "The cat's pyjamas, e.g. these... The cat's pyjamas, e.g. these: they don't."
+    before = quality.signals(text)
+    monkeypatch.setattr(quality, "MAX_RUNS", 2)
+    assert [quality.signals(other) for other in ("a b c d", text, "e f g h", text)][1::2] == [before, before]
 
 
 def test_c4_drops_lines_and_citations():
@@ -249,9 +311,9 @@ def test_c4_drops_lines_and_citations():
         "It trails off...\n"
         f"A word of {'x' * 1001} letters.\n"
         "\n"
-        "She said: \u201cThis stays.\u201d"
+        'She said: "This stays."'
     )
-    assert lines.c4_lines(text) == "Wikipedia is an encyclopedia.\nShe said: \u201cThis stays.\u201d"
+    assert lines.c4_lines(text) == 'Wikipedia is an encyclopedia.\nShe said: "This stays."'
     assert lines.fineweb_lines(text).split("\n")[1:3] == ["No terminal mark here", "It trails off..."]
 
 
@@ -308,16 +370,15 @@ def test_line_filters_add_no_words_and_raise_for_no_text(text):
 )
 def test_long_texts_of_one_kind_take_no_longer_than_others(text):
     """Each takes well below a second; a regular expression that tries every split would take days."""
-    found = quality.signals(text)
-    assert found.words == len(lines.words(text))
+    assert 0 <= quality.signals(text).words <= len(text)
     for line_filter in (lines.c4_lines, lines.refinedweb_lines):
         assert len(line_filter(text)) <= len(text)
 
 
 @settings(deadline=None)
 @given(st.lists(st.sampled_from(string.ascii_lowercase[:4]), max_size=40), st.integers(2, 6))
-def test_a_text_said_again_is_mostly_duplicate(words, times):
+def test_a_text_said_again_has_as_many_times_the_words(words, times):
     once, often = " ".join(words), " ".join(words * times)
-    if len(words) >= 5:
-        assert quality.signals(often).duplicate_5gram_char_ratio >= (times - 1) / times
     assert quality.signals(often).words == times * quality.signals(once).words
+    if len(words) >= 10:
+        assert quality.signals(often).duplicate_5gram_char_ratio > 0

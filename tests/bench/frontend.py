@@ -1,0 +1,296 @@
+"""From WARC to kept text: documents per second and core, where the time goes, what the cascade loses.
+
+    python -m tests.bench.frontend --warc W [--gold G] [--language en] [--datatrove PYTHON] [--spark] [--memory 100000]
+
+W is a WARC file, G a file of gold texts (JSON lines with ``url`` and ``main_content``). All that is timed is timed as
+CPU time of one process and its children, so other work on the machine counts little.
+
+Printed are, for the recipe FineWeb and every page of W: our kernels, with and without the cascade (`etl.stages.rules.
+Early`), and with ``--language all`` without a rule on the language; which pages are kept with only one of the two;
+with ``--datatrove`` the same filters by datatrove, run by an interpreter that has it (see ``datatrove_fineweb.py``);
+with ``--gold`` the mean word F1 of both extractors over all pages of G, a lost page counting 0; with ``--spark`` what
+Spark adds to the kernels, on as many copies of W as make a run of some minutes; with ``--memory N`` the size of the
+extracting process over N pages.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import gzip
+import json
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+
+from etl import config, models, pipeline, session, tables
+from etl.kernels import html, language, pages, quality, warc
+from etl.kernels.sandbox import Sandbox
+from etl.lake import Lake
+from etl.progress import Reporter
+from etl.runner import Runner
+from etl.stages.curate import Recipe
+from etl.stages.extract import PAGE_MIMES, PAGE_RECORDS, PAGE_STATUS, PAGES_AT_ONCE, ExtractParams
+from etl.stages.rules import Early
+
+CONSOLE = Console(highlight=False, width=160)
+BATCH_BYTES = 16 << 20
+
+
+@dataclass
+class Front:
+    """What one way of doing it gave."""
+
+    name: str
+    read: int = 0
+    seconds: float = 0.0
+    parts: defaultdict[str, float] = field(default_factory=lambda: defaultdict(float))
+    texts: dict[str, str] = field(default_factory=dict)
+    kept: set[str] = field(default_factory=set)
+    skipped: int = 0
+    lost: int = 0
+
+    @property
+    def rate(self) -> float:
+        return self.read / self.seconds
+
+    def show(self) -> None:
+        of = f"{self.read} pages, {len(self.texts)} with text, {len(self.kept)} kept, {self.skipped} left out early"
+        CONSOLE.print(f"{self.name:34} {self.rate:7.1f} documents/s/core  {of}, {self.lost} without a row")
+        if self.parts:
+            parts = (f"{name} {seconds / self.read * 1e3:.2f}" for name, seconds in self.parts.items())
+            CONSOLE.print(f"{'':34} ms a page: {', '.join(parts)}")
+
+
+@contextmanager
+def timed(front: Front, part: str) -> Iterator[None]:
+    began = time.process_time()
+    yield
+    front.parts[part] += time.process_time() - began
+
+
+def groups(rows: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    source = iter(rows)
+    while group := list(islice(source, size)):
+        yield group
+
+
+def is_page(row: dict[str, Any]) -> bool:
+    """As `etl.stages.extract.is_page`, of a row."""
+    return (
+        row["ingest_error"] is None
+        and row["warc_record_type"] in PAGE_RECORDS
+        and row["fetch_status"] in (None, PAGE_STATUS)
+        and bool(row["payload_length"])
+        and row["content_mime_detected"] in PAGE_MIMES
+    )
+
+
+def capture(row: dict[str, Any]) -> pages.Capture:
+    return pages.Capture(
+        row["payload"],
+        row["payload_length"],
+        row["content_mime_detected"],
+        row["content_charset_declared"],
+        row["http_rights"],
+    )
+
+
+def kernels(name: str, path: Path, recipe: Recipe, params: ExtractParams, *, cascade: bool) -> Front:
+    """The line from the archive to the decision, in this process."""
+    early = Early(Early.of(recipe.rules)) if cascade else None
+    front = Front(name)
+    with path.open("rb") as file:
+        batches = warc.record_batches(file, warc_filename=path.name, crawl="bench", batch_bytes=BATCH_BYTES)
+        while True:
+            with timed(front, "archive"):
+                batch = next(batches, None)
+                rows = [row for row in batch.to_pylist() if is_page(row)] if batch is not None else []
+            if batch is None:
+                break
+            for group in groups(rows, PAGES_AT_ONCE):
+                with timed(front, "extract"):
+                    found = pages.read(
+                        [capture(row) for row in group], engine=params.engine, form=params.form, cascade=early
+                    )
+                decide(front, [row["url"] for row in group], found, recipe)
+            front.read += len(rows)
+    front.seconds = sum(front.parts.values())
+    return front
+
+
+def decide(front: Front, urls: list[str], found: list[pages.Page], recipe: Recipe) -> None:
+    """Measure the texts of a batch and apply the rules."""
+    front.skipped += sum(page.skipped is not None for page in found)
+    texts = {url: page.text for url, page in zip(urls, found, strict=True) if page.text is not None}
+    front.texts |= texts
+    with timed(front, "language"):
+        languages = language.detect(list(texts.values()))
+    with timed(front, "signals"):
+        signals = quality.batch(list(texts.values())).to_pylist()
+    with timed(front, "rules"):
+        for url, (name, score), measured in zip(texts, languages, signals, strict=True):
+            known = measured | {"language": name, "language_score": score}
+            rules = (rule for rule in recipe.rules if rule.signal in known)
+            if all(rule.passes(known[rule.signal], name) for rule in rules):
+                front.kept.add(url)
+
+
+def datatrove(python: Path, path: Path, wanted: str | None) -> Front:
+    """The same by datatrove, in its own interpreter."""
+    with tempfile.TemporaryDirectory() as folder:
+        model = Path(folder) / language.MODEL
+        model.write_bytes(models.read(language.MODEL))
+        command = [python, Path(__file__).with_name("datatrove_fineweb.py"), "--warc", path.resolve(), "--lid", model]
+        found = subprocess.run(
+            [*map(str, command), *(["--language", wanted] if wanted else [])],
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+    if found.returncode:
+        sys.exit(found.stderr[-2000:])
+    *lines, last = (json.loads(line) for line in found.stdout.splitlines())
+    front = Front("datatrove, its FineWeb filters", last["read"], last["cpu_seconds"])
+    for line in lines:
+        if line["event"] == "text":
+            front.texts[line["url"]] = line["text"]
+        else:
+            front.kept.add(line["url"])
+    front.lost = last["read"] - len(front.texts)
+    return front
+
+
+def word_f1(text: str, gold: str) -> float:
+    """F1 of the multisets of words; 1 when both have none."""
+    found, wanted = (Counter(re.findall(r"\w+", each.lower())) for each in (text, gold))
+    if not found or not wanted:
+        return float(not found and not wanted)
+    return 2 * sum((found & wanted).values()) / (sum(found.values()) + sum(wanted.values()))
+
+
+def gold_texts(path: Path) -> dict[str, str]:
+    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+        return {row["url"]: row["main_content"] for row in map(json.loads, file)}
+
+
+def in_spark(path: Path, params: ExtractParams, recipe: Recipe, minutes: float, alone: Front) -> None:
+    """Extraction and signals through Spark on one core, beside the kernels alone."""
+    copies = max(1, round(minutes * 60 / alone.seconds))
+    with tempfile.TemporaryDirectory() as folder:
+        inputs = []
+        for number in range(copies):
+            inputs.append(Path(folder) / f"{number}-{path.name}")
+            inputs[-1].symlink_to(path.resolve())
+        spark = session.connect(session.SessionConfig(cores=1, options=(("spark.sql.shuffle.partitions", "4"),)))
+        with Reporter(spark, CONSOLE) as reporter:
+            runner = Runner(Lake.open(spark, f"{folder}/lake"), reporter)
+            settings = pipeline.PipelineConfig(input=tuple(map(str, inputs)), crawl="bench", extract=params)
+            plan = dataclasses.replace(pipeline.plan(settings), recipe=recipe)
+            seconds = {}
+            for step in (pipeline.ingest, pipeline.extract, pipeline.annotate):
+                began = time.perf_counter()
+                step(runner, plan)
+                seconds[step.__name__] = time.perf_counter() - began
+            documents = runner.lake.read(tables.DOCUMENTS).count()
+    whole = sum(seconds.values())
+    parts = ", ".join(f"{name} {value / documents * 1e3:.2f}" for name, value in seconds.items())
+    bare = alone.seconds / alone.read
+    CONSOLE.print(f"Spark, one core: {documents} pages of {copies} copies in {whole:.0f} s; ms a page: {parts}")
+    CONSOLE.print(f"Spark over the kernels {whole / documents / bare - 1:+.1%} (of {bare * 1e3:.2f} ms a page)")
+
+
+def memory(path: Path, params: ExtractParams, count: int) -> None:
+    """Resident size of the process that extracts, over many pages."""
+
+    def work(items: Any, begin: Callable[[int | None], None]) -> list[tuple[int, int]]:
+        found = pages.read(items, begin, engine=params.engine, form=params.form)
+        status = Path("/proc/self/statm").read_text(encoding="ascii").split()
+        return [(int(status[1]) << 12, len(page.text or "")) for page in found]
+
+    with path.open("rb") as file:
+        rows = [
+            capture(row)
+            for batch in warc.record_batches(file, warc_filename=path.name, crawl="bench", batch_bytes=BATCH_BYTES)
+            for row in batch.to_pylist()
+            if is_page(row)
+        ]
+    work([pages.EXAMPLE], lambda _place: None)
+    with Sandbox(work, seconds=params.timeout_seconds, memory_bytes=params.memory_mb << 20) as sandbox:
+        done, sizes = 0, []
+        while done < count:
+            for group in groups(rows, PAGES_AT_ONCE):
+                answers = sandbox(group)
+                done += len(group)
+                sizes.append((done, max(answer[0] for answer in answers if isinstance(answer[0], int))))
+        for at in range(0, len(sizes), max(1, len(sizes) // 10)):
+            CONSOLE.print(f"after {sizes[at][0]:7} pages {sizes[at][1] / 2**20:7.0f} MiB")
+        first, last = (sizes[at][1] for at in (len(sizes) // 10, -1))
+        CONSOLE.print(f"memory of the extracting process over {done} pages: {last / first:.2f} of that after a tenth")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--warc", type=Path, required=True)
+    parser.add_argument("--gold", type=Path)
+    parser.add_argument("--language", default="en", help="the one that is wanted, or all (en)")
+    parser.add_argument("--engine", default=ExtractParams().engine, choices=sorted(html.ENGINES))
+    parser.add_argument("--datatrove", type=Path, metavar="PYTHON")
+    parser.add_argument("--spark", action="store_true")
+    parser.add_argument("--minutes", type=float, default=2.0, help="length of the run on Spark (2)")
+    parser.add_argument("--memory", type=int, default=0, metavar="N")
+    options = parser.parse_args()
+    recipe = config.load(config.find("recipes", "fineweb"), Recipe)
+    if options.language == "all":
+        rules = tuple(rule for rule in recipe.rules if rule.signal != "language")
+    else:
+        wanted = {"language": (options.language,)}
+        rules = tuple(
+            dataclasses.replace(rule, one_of=wanted[rule.signal]) if rule.signal in wanted else rule
+            for rule in recipe.rules
+        )
+    recipe = dataclasses.replace(recipe, rules=rules)
+    params = ExtractParams(engine=options.engine)
+    kernels("warm", options.warc, recipe, params, cascade=True)
+    plain = kernels("ours, cascade off", options.warc, recipe, params, cascade=False)
+    ours = kernels("ours", options.warc, recipe, params, cascade=True)
+    for front in (plain, ours):
+        front.show()
+    apart = len(plain.kept ^ ours.kept)
+    CONSOLE.print(
+        f"kept with and without cascade {len(plain.kept & ours.kept)}, only without {len(plain.kept - ours.kept)}, "
+        f"only with {len(ours.kept - plain.kept)}: {apart / max(1, len(plain.kept)):.2%} of the kept apart"
+    )
+    peer = None
+    if options.datatrove is not None:
+        peer = datatrove(options.datatrove, options.warc, None if options.language == "all" else options.language)
+        peer.show()
+    if options.gold is not None:
+        gold = gold_texts(options.gold)
+        for front in filter(None, (plain, peer)):
+            scores = [word_f1(front.texts.get(url, ""), text) for url, text in gold.items()]
+            CONSOLE.print(f"{front.name:34} F1 {sum(scores) / len(scores):.3f} over {len(scores)} pages")
+    if options.memory:
+        memory(options.warc, params, options.memory)
+    if options.spark:
+        early = Early.of(recipe.rules)
+        in_spark(options.warc, dataclasses.replace(params, cascade=early), recipe, options.minutes, ours)
+    if peer is not None:
+        CONSOLE.print(
+            f"documents/s/core against datatrove {ours.rate / peer.rate:.1f}, cascade off {plain.rate / peer.rate:.1f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
