@@ -26,6 +26,7 @@ JOBS = {
     "train": "train_model",
     "evaluate": "evaluate_model",
     "align": "align_models",
+    "train-extractor": "train_extractor",
 }
 # Command, module and function of what reads a lake.
 QUESTIONS = {
@@ -47,6 +48,7 @@ _HELP = f"""goldenlake {etl.__version__}
   goldenlake align --collection FILE  instruction data to sets, models and evaluations (jobs/align_models.py)
 
   Single steps: ingest, extract, annotate, curate, build; import, build-instructions, train, evaluate.
+  Packaged models are made by: train-extractor.
   Each command explains itself with --help.
 """
 

@@ -28,6 +28,7 @@ class Site(NamedTuple):
     colour: str
     generator: str
     languages: tuple[str, ...] = ("en",)
+    rights: str = ""  # what the site says of the use of its pages: by-sa, noai, tdm, or nothing
 
     @property
     def domain(self) -> str:
@@ -49,9 +50,17 @@ SITES = (
     Site("www.harbour.example", "Harbour Log", "What we learned this week", "blog", "#31708f", "Pressroom 5.9"),
     Site("diary.millstone.example", "Millstone Diary", "One engineer, one dog", "blog", "#6b4f9e", "Inkwell 0.12"),
     Site("www.northshore.example", "The Northshore Courier", "Independent since 1987", "news", "#a3001b", "Galley 11"),
-    Site("weekly.fernhill.example", "Fernhill Weekly", "Read on Sundays", "news", "#00695c", "Galley 10"),
-    Site("magazine.brackwater.example", "Brackwater", "Long reads", "news", "#1a237e", "Galley 12"),
-    Site("wiki.openlake.example", "Openlake", "The encyclopedia of small things", "wiki", "#54595d", "Pagesmith 1.41"),
+    Site("weekly.fernhill.example", "Fernhill Weekly", "Read on Sundays", "news", "#00695c", "Galley 10", rights="tdm"),
+    Site("magazine.brackwater.example", "Brackwater", "Long reads", "news", "#1a237e", "Galley 12", rights="noai"),
+    Site(
+        "wiki.openlake.example",
+        "Openlake",
+        "The encyclopedia of small things",
+        "wiki",
+        "#54595d",
+        "Pagesmith 1.41",
+        rights="by-sa",
+    ),
     Site("wiki.golden.example", "Goldpedia", "Collected knowledge", "wiki", "#54595d", "Pagesmith 1.39"),
     Site("www.oldmill.example", "The Old Mill", "A home page", "homepage", "#336699", "PageMaker Gold 4.0"),
     Site("forum.golden.example", "Golden Forum", "Ask and answer", "forum", "#3949ab", "Roundtable 3.1"),

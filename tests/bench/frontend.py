@@ -35,7 +35,7 @@ from typing import Any
 from rich.console import Console
 
 from etl import config, models, pipeline, session, tables
-from etl.kernels import html, language, pages, quality, warc
+from etl.kernels import html, language, pages, pii, quality, tokens, urls, warc
 from etl.kernels.sandbox import Sandbox
 from etl.lake import Lake
 from etl.progress import Reporter
@@ -43,6 +43,7 @@ from etl.runner import Runner
 from etl.stages.curate import Recipe
 from etl.stages.extract import PAGE_MIMES, PAGE_RECORDS, PAGE_STATUS, PAGES_AT_ONCE, ExtractParams
 from etl.stages.rules import Early
+from etl.stages.urls import UrlParams
 
 CONSOLE = Console(highlight=False, width=160)
 BATCH_BYTES = 16 << 20
@@ -185,8 +186,31 @@ def gold_texts(path: Path) -> dict[str, str]:
         return {row["url"]: row["main_content"] for row in map(json.loads, file)}
 
 
-def in_spark(path: Path, params: ExtractParams, recipe: Recipe, minutes: float, alone: Front) -> None:
-    """Extraction and signals through Spark on one core, beside the kernels alone."""
+def every_kernel(path: Path, params: ExtractParams) -> Front:
+    """All that the stages from archive to annotations ask of kernels, in this process."""
+    front, cascade = Front("all kernels of the stages"), Early(params.cascade)
+    lists, counter = urls.Lists.load(UrlParams().lists), tokens.counter(tokens.GPT2)
+    with path.open("rb") as file:
+        batches = warc.record_batches(file, warc_filename=path.name, crawl="bench", batch_bytes=BATCH_BYTES)
+        began = time.process_time()
+        for batch in batches:
+            rows = [row for row in batch.to_pylist() if is_page(row)]
+            urls.batch([row["url"] for row in rows], lists)
+            for group in groups(rows, PAGES_AT_ONCE):
+                found = pages.read(list(map(capture, group)), engine=params.engine, form=params.form, cascade=cascade)
+                texts = [page.text for page in found if page.text is not None]
+                language.batch(texts)
+                quality.batch(texts)
+                counter(texts)
+                pii.batch(texts)
+            front.read += len(rows)
+        front.seconds = time.process_time() - began
+    return front
+
+
+def in_spark(path: Path, params: ExtractParams, recipe: Recipe, minutes: float) -> None:
+    """The stages from archive to annotations through Spark on one core, beside their kernels alone."""
+    alone = every_kernel(path, params)
     copies = max(1, round(minutes * 60 / alone.seconds))
     with tempfile.TemporaryDirectory() as folder:
         inputs = []
@@ -194,19 +218,20 @@ def in_spark(path: Path, params: ExtractParams, recipe: Recipe, minutes: float, 
             inputs.append(Path(folder) / f"{number}-{path.name}")
             inputs[-1].symlink_to(path.resolve())
         spark = session.connect(session.SessionConfig(cores=1, options=(("spark.sql.shuffle.partitions", "4"),)))
-        with Reporter(spark, CONSOLE) as reporter:
-            runner = Runner(Lake.open(spark, f"{folder}/lake"), reporter)
-            settings = pipeline.PipelineConfig(input=tuple(map(str, inputs)), crawl="bench", extract=params)
-            plan = dataclasses.replace(pipeline.plan(settings), recipe=recipe)
-            seconds = {}
-            for step in (pipeline.ingest, pipeline.extract, pipeline.annotate):
-                began = time.perf_counter()
-                step(runner, plan)
-                seconds[step.__name__] = time.perf_counter() - began
-            documents = runner.lake.read(tables.DOCUMENTS).count()
+        runner = Runner(Lake(spark, f"{folder}/lake", "bench").open(), Reporter(spark, Console(quiet=True)))
+        settings = pipeline.PipelineConfig(input=tuple(map(str, inputs)), crawl="bench", extract=params)
+        plan = dataclasses.replace(pipeline.plan(settings), recipe=recipe)
+        seconds = {}
+        for step in (pipeline.ingest, pipeline.extract, pipeline.annotate):
+            began = time.perf_counter()
+            step(runner, plan)
+            seconds[step.__name__] = time.perf_counter() - began
+        documents = runner.lake.read(tables.DOCUMENTS).count()
+        spark.stop()
     whole = sum(seconds.values())
     parts = ", ".join(f"{name} {value / documents * 1e3:.2f}" for name, value in seconds.items())
     bare = alone.seconds / alone.read
+    alone.show()
     CONSOLE.print(f"Spark, one core: {documents} pages of {copies} copies in {whole:.0f} s; ms a page: {parts}")
     CONSOLE.print(f"Spark over the kernels {whole / documents / bare - 1:+.1%} (of {bare * 1e3:.2f} ms a page)")
 
@@ -285,7 +310,7 @@ def main() -> None:
         memory(options.warc, params, options.memory)
     if options.spark:
         early = Early.of(recipe.rules)
-        in_spark(options.warc, dataclasses.replace(params, cascade=early), recipe, options.minutes, ours)
+        in_spark(options.warc, dataclasses.replace(params, cascade=early), recipe, options.minutes)
     if peer is not None:
         CONSOLE.print(
             f"documents/s/core against datatrove {ours.rate / peer.rate:.1f}, cascade off {plain.rate / peer.rate:.1f}"

@@ -224,7 +224,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         write(f"{row.other:34}{row.documents:10,}{agree:9,}{row.both:11,}{len(row.differ):8,}{unspaced:27,}")
         for index in row.differ[: options.examples]:
             ours, their = columns[row.rule.signal][index], values[index, row.other]
-            write(f"    {some[index].name}: {row.rule.signal} is {ours:g}, datatrove has {their}")
+            value = "decided otherwise" if their is None else f"has {round(their, 9):g}"
+            write(f"    {some[index].name}: {row.rule.signal} is {ours:g}, datatrove {value}")
     for recipe in ("gopher", "c4", "fineweb"):
         both, decision, text = chain_differences(recipe, some, columns, theirs)
         unspaced = sum(is_unspaced[index] for index in decision + text)

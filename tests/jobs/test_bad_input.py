@@ -7,8 +7,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from etl import cli, locks, session
+from etl import cli, config, locks, session
 from etl.errors import SessionError
 
 Refused = Callable[..., str]
@@ -47,6 +48,50 @@ def test_a_wrong_key_is_named(refused: Refused, tmp_path: Path) -> None:
 
 def test_a_wrong_assignment_is_named(refused: Refused, tmp_path: Path) -> None:
     assert "extract: engine is 'lynx'" in refused("run", "--warehouse", tmp_path, "--set", "extract.engine=lynx")
+
+
+def test_a_language_that_the_model_does_not_know_is_named_with_the_nearest(refused: Refused, tmp_path: Path) -> None:
+    recipe = config.read_yaml(config.find("recipes", "fineweb"))
+    recipe["rules"] += [{"name": "german", "signal": "words", "min": 9, "languages": ["deu_Latn"]}]
+    path = tmp_path / "german.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    message = refused("run", "--warehouse", tmp_path, "--recipe", path)
+    assert "recipe 'fineweb': rule 'german': 'deu_Latn' is no language that lid.176.ftz knows" in message
+    assert "did you mean 'de'?" in message
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("language.model=missing.bin", "missing.bin"),
+        ("urls.lists=[missing/list]", "missing/list"),
+        ("extract.repair=all", "repair is 'all', wanted one of none, mojibake, NFC, NFKC"),
+    ],
+)
+def test_what_a_run_needs_is_asked_for_before_it_starts(
+    refused: Refused, tmp_path: Path, assignment: str, said: str
+) -> None:
+    message = refused("run", "--warehouse", tmp_path, "--set", assignment)
+    assert said in message
+    assert message.startswith("goldenlake: ")
+
+
+def test_a_list_of_domains_with_odd_lines_is_named_with_all_of_them(refused: Refused, tmp_path: Path) -> None:
+    folder = tmp_path / "lists" / "bad"
+    folder.mkdir(parents=True)
+    (folder / "domains").write_text("good.example\nno domain at all\nhttp://also.bad.example/\n")
+    message = refused("run", "--warehouse", tmp_path, "--set", f"urls.lists=[{folder}]")
+    assert f"{folder / 'domains'}" in message
+    assert "2" in message and "3" in message
+
+
+def test_personal_data_of_no_kind_is_refused(refused: Refused, tmp_path: Path) -> None:
+    recipe = config.read_yaml(config.find("recipes", "fineweb")) | {"mask": ["email", "names"]}
+    path = tmp_path / "masked.yaml"
+    path.write_text(yaml.safe_dump(recipe))
+    assert "mask names names, wanted some of email, ip_address, phone, card, iban" in refused(
+        "run", "--warehouse", tmp_path, "--recipe", path
+    )
 
 
 def test_a_warehouse_that_cannot_be_written_is_named(refused: Refused, tmp_path: Path) -> None:
