@@ -22,7 +22,7 @@ def test_all_problems_are_named_at_once(tmp_path: Path) -> None:
     assert message.startswith(f"{path}: ")
     assert "unknown key 'recipes', did you mean 'recipe'?" in message
     assert "'crawl' is 7, wanted a valid string" in message
-    assert "extract: engine is 'lynx', wanted one of ['resiliparse', 'trafilatura']" in message
+    assert "extract: engine is 'lynx', wanted one of ['goldenlake', 'resiliparse', 'trafilatura']" in message
     assert "'ingest.keep_payload' is \"yes\", wanted a valid boolean" in message
     assert "unknown key 'ingest.max'" in message
 

@@ -13,11 +13,13 @@ from resiliparse.extract.html2text import extract_plain_text
 from resiliparse.parse.encoding import bytes_to_str, detect_encoding, map_encoding_to_html5
 from resiliparse.parse.html import HTMLTree
 
+from etl.kernels import content
+
 # WHATWG "Prescan a byte stream to determine its encoding" looks at 1024 bytes; real pages declare later.
 META_PRESCAN_BYTES = 4096
 _META_CHARSET = re.compile(rb"""<meta[^>]{0,256}?charset\s*=\s*["']?\s*([\w.:-]{1,40})""", re.IGNORECASE)
 _BYTE_ORDER_MARKS = ((b"\xef\xbb\xbf", "utf-8"), (b"\xff\xfe", "utf-16-le"), (b"\xfe\xff", "utf-16-be"))
-SAMPLES, SAMPLE_CHARACTERS = 3, 6000
+SAMPLES, SAMPLE_CHARACTERS, SAMPLE_TEXT = 3, 6000, 500
 _MARKUP = re.compile(r"<(script|style)\b.*?(?:</\1\s*>|\Z)|<[^>]*>", re.DOTALL | re.IGNORECASE)
 _CODE_PAGE = re.compile(r"^cp125")
 
@@ -52,14 +54,18 @@ def _whatwg_name(codec: str) -> str:
     return name if name == "shift_jis" else name.replace("iso8859", "iso-8859").replace("_", "-")
 
 
-def sample_text(content: str) -> str:
+def sample_text(source: str) -> str:
     """Text from SAMPLES places of the source of a page: enough to tell its language, at a tenth of a parse."""
-    if len(content) <= SAMPLES * SAMPLE_CHARACTERS:
-        return _MARKUP.sub(" ", content)
-    step = (len(content) - SAMPLE_CHARACTERS) // (SAMPLES + 1)
-    pieces = (content[step * place :][:SAMPLE_CHARACTERS] for place in range(1, SAMPLES + 1))
+    if len(source) <= SAMPLES * SAMPLE_CHARACTERS:
+        return _shown(source)[: SAMPLES * SAMPLE_TEXT]
+    step = (len(source) - SAMPLE_CHARACTERS) // (SAMPLES + 1)
+    pieces = (source[step * place :][:SAMPLE_CHARACTERS] for place in range(1, SAMPLES + 1))
     # A piece may begin and end inside a tag; what is left of a script that began before it looks like no language.
-    return " ".join(_MARKUP.sub(" ", piece[piece.find("<") : piece.rfind(">") + 1]) for piece in pieces)
+    return " ".join(_shown(piece[piece.find("<") : piece.rfind(">") + 1])[:SAMPLE_TEXT] for piece in pieces)
+
+
+def _shown(source: str) -> str:
+    return " ".join(_MARKUP.sub(" ", source).split())
 
 
 class Opened(Protocol):
@@ -119,6 +125,7 @@ def _resiliparse(pages: Sequence[_Tree], _form: str) -> list[str]:
 
 
 ENGINES = {
+    "goldenlake": Engine(lambda: content.MODEL, content.read, content.main_text, ("text", "markdown"), True),
     "trafilatura": Engine(lambda: f"trafilatura {version('trafilatura')}", _Tree, _trafilatura, ("text", "markdown")),
     "resiliparse": Engine(lambda: f"resiliparse {version('resiliparse')}", _Tree, _resiliparse, ("text",)),
 }

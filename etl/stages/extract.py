@@ -36,7 +36,7 @@ class ExtractParams:
 
     __pydantic_config__ = STRICT
 
-    engine: str = "trafilatura"
+    engine: str = "goldenlake"
     form: str = "text"
     timeout_seconds: float = 10.0
     memory_mb: int = 1024

@@ -148,8 +148,8 @@ def decide(front: Front, urls: list[str], found: list[pages.Page], recipe: Recip
                 front.kept.add(url)
 
 
-def datatrove(python: Path, path: Path, wanted: str | None) -> Front:
-    """The same by datatrove, in its own interpreter."""
+def datatrove(python: Path, path: Path, wanted: str | None, pages_of_archive: int) -> Front:
+    """The same by datatrove, in its own interpreter. Pages that it loses before they are documents count as read."""
     with tempfile.TemporaryDirectory() as folder:
         model = Path(folder) / language.MODEL
         model.write_bytes(models.read(language.MODEL))
@@ -163,13 +163,13 @@ def datatrove(python: Path, path: Path, wanted: str | None) -> Front:
     if found.returncode:
         sys.exit(found.stderr[-2000:])
     *lines, last = (json.loads(line) for line in found.stdout.splitlines())
-    front = Front("datatrove, its FineWeb filters", last["read"], last["cpu_seconds"])
+    front = Front("datatrove, its FineWeb filters", pages_of_archive, last["cpu_seconds"])
     for line in lines:
         if line["event"] == "text":
             front.texts[line["url"]] = line["text"]
         else:
             front.kept.add(line["url"])
-    front.lost = last["read"] - len(front.texts)
+    front.lost = pages_of_archive - len(front.texts)
     return front
 
 
@@ -299,7 +299,9 @@ def main() -> None:
     )
     peer = None
     if options.datatrove is not None:
-        peer = datatrove(options.datatrove, options.warc, None if options.language == "all" else options.language)
+        peer = datatrove(
+            options.datatrove, options.warc, None if options.language == "all" else options.language, ours.read
+        )
         peer.show()
     if options.gold is not None:
         gold = gold_texts(options.gold)
