@@ -22,8 +22,8 @@ from rich.text import Text
 from etl import cli, funnel, job, tables
 from etl.lake import Lake
 from etl.stages.curate import Recipe
-from etl.stages.rules import SIGNAL_TABLES, SIGNALS, Rule
 from etl.stages.extract import PAGE_RECORDS
+from etl.stages.rules import SIGNAL_TABLES, SIGNALS, Rule
 from etl.tables import Table
 
 MAX_SUGGESTIONS = 5

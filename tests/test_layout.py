@@ -18,7 +18,7 @@ def layer(module: str) -> int | None:
     """kernels 0 <- stages 1 <- everything else of etl 2 <- jobs 3; what all may use is None."""
     if module in ("etl", "etl.stage") or module.startswith(SHARED):
         return None
-    for prefix, number in (("etl.kernels", 0), ("etl.models", 0), ("etl.stage.", 1), ("etl", 2), ("jobs", 3)):
+    for prefix, number in (("etl.kernels", 0), ("etl.models", 0), ("etl.stages", 1), ("etl", 2), ("jobs", 3)):
         if module == prefix or module.startswith(f"{prefix}."):
             return number
     return None

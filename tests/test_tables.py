@@ -14,6 +14,7 @@ from etl.errors import ContractError
 from etl.stage import Stage
 from etl.stages import annotate, curate, dedup, extract, ingest, instruct, mix, urls
 from etl.stages.curate import CorpusParams, Recipe
+from etl.stages.extract import ExtractParams
 from etl.stages.instruct import (
     DuplicateParams,
     ImportParams,
@@ -21,7 +22,6 @@ from etl.stages.instruct import (
     InstructionRecipe,
     InstructionRule,
 )
-from etl.stages.extract import ExtractParams
 from etl.stages.mix import ManifestParams, Mixture, Source, TrainingSetParams
 from etl.stages.rules import Early, Rule
 

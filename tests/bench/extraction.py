@@ -4,11 +4,11 @@
     python -m tests.bench.extraction --warc trafilatura-eval.warc.gz --gold trafilatura-eval.gold.jsonl.gz
     python -m tests.bench.extraction --tar mozilla_readability_130.tar.gz
 
-Gold rows are found by ``url``. With ``main_content`` the score is the mean over pages of the F1 of words,
-``\\w+`` in lower case, as multisets; a page without gold words scores 1 for no words and else 0. ``with`` and
-``without`` are the shares of their segments that occur in the text, mean over pages, letters in lower case; a page without segments
-counts as 1. Rows that have only segments are counted as trafilatura's own evaluation does: accuracy, precision, recall
-and F1 over all segments, letters as they are. A tar holds ``source.html`` and ``expected.html`` per folder.
+Gold rows are found by ``url``. With ``main_content`` the score is the mean over pages of the F1 of words, ``\\w+`` in
+lower case, as multisets; a page without gold words scores 1 for no words and else 0. ``with`` and ``without`` are the
+shares of their segments that occur in the text, mean over pages, letters in lower case; a page without segments counts
+as 1. Rows that have only segments are counted as trafilatura's own evaluation does: accuracy, precision, recall and F1
+over all segments, letters as they are. A tar holds ``source.html`` and ``expected.html`` per folder.
 
 Intervals are 95 %, by 2,000 bootstrap samples of registered domains. Times are process CPU time of one thread, from
 decoded page to text; decoding has its own line. The packaged model was trained on WCXB's development set, so a page of

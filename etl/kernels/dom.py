@@ -1,0 +1,365 @@
+"""From HTML to blocks: one parse, one pass over the tags, and flat arrays instead of a tree of objects.
+
+The page is parsed and cleaned in C and written out again, so that it is well formed, whatever it was; then one regular
+expression cuts it into tags and texts. In well-formed HTML depth is a running sum, and parents, owners and ends are
+searches in sorted (depth, position) keys, so no Python loop visits the nodes and no nesting is too deep.
+
+A *block* is a run of text without a boundary: boundaries are the tags of everything that is not inline, and ``<br>``.
+An *element* here is an element that is not inline.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from selectolax.lexbor import LexborHTMLParser
+
+Ints = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+
+MAX_CHARS = 10_000_000  # what lies behind is cut off: no page of text is so long, and memory stays bounded
+MAX_BLOCKS = 30_000  # likewise; each takes about ten kilobytes while it is scored
+# Elements of a page nested deeper are cut off with all that follows: a parser that looks through the stack of open
+# elements at each tag takes time in proportion to the square of the depth. Browsers stop at 512.
+MAX_DEPTH = 1_000
+DEEP_TAGS = 10_000  # fewer cannot be slow
+FORMATTING_TAGS = 5_000
+MAX_FORMATTING = 5_000_000  # open formatting elements are opened again in each block: tags times their depth
+MAX_TAG_CHARS = 4_000  # of a tag longer than this only the beginning is looked at
+# Never shown as text, or shown by code that is not run.
+STRIPPED = [
+    "script", "style", "svg", "iframe", "object", "embed", "canvas", "audio", "video", "link", "base", "noembed",
+    "noframes", "xmp", "plaintext",
+]  # fmt: skip
+INLINE = frozenset([
+    "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i",
+    "img", "ins", "kbd", "label", "map", "mark", "meter", "nobr", "output", "picture", "progress", "q", "rb",
+    "rp", "rt", "rtc", "ruby", "s", "samp", "small", "source", "span", "strike", "strong", "sub", "sup", "time",
+    "track", "tt", "u", "var", "wbr",
+])  # fmt: skip
+VOID = frozenset([
+    "area", "base", "basefont", "bgsound", "br", "col", "embed", "frame", "hr", "img", "input", "keygen", "link",
+    "meta", "param", "source", "track", "wbr",
+])  # fmt: skip
+# Side by side without a space, these are separate things on the screen: menu entries, labels, chips.
+SPACED = frozenset(["a", "span", "label", "time", "data", "output", "cite"])
+TAGS = [
+    "(other)", "html", "body", "main", "article", "section", "aside", "header", "footer", "nav", "div", "p", "ul",
+    "ol", "li", "dl", "dt", "dd", "table", "thead", "tbody", "tfoot", "tr", "td", "th", "caption", "h1", "h2",
+    "h3", "h4", "h5", "h6", "pre", "blockquote", "figure", "figcaption", "form", "fieldset", "legend", "button",
+    "select", "option", "optgroup", "textarea", "details", "summary", "dialog", "noscript", "template", "address",
+    "center", "hr", "br", "input", "menu", "title", "head", "meta", "math", "a", "b", "strong", "em", "i", "code",
+    "span", "label", "time", "img", "small", "sup", "sub", "del", "ins", "kbd", "abbr", "cite", "mark", "u", "s",
+    "q", "colgroup", "col", "hgroup", "search", "iframe", "frameset", "noframes", "map", "area", "datalist",
+    "slot",
+]  # fmt: skip
+TAG_ID = {name: number for number, name in enumerate(TAGS)}
+# Bits of a packed tag above its tag number.
+TAG_BITS = 7
+START, END, VOIDS, BOUNDARY, SPACER, HIDDEN, ARIA_HIDDEN, KEEPS_SPACE = (1 << TAG_BITS + bit for bit in range(8))
+
+# Names of attributes may hold quotes, so a value is what is quoted right after an equals sign.
+_TOKEN = re.compile(r'(<!--.*?-->|<[^=>]*(?:=(?:"[^"]*")?[^=>]*)*>)', re.DOTALL)
+_NAME = re.compile(r"</?([a-zA-Z][^\s/>]*)")
+_IS_HIDDEN = re.compile(r" hidden[ >=]")
+_INVISIBLE = re.compile(r"display:\s*none|visibility:\s*hidden")
+_DESCRIPTION = re.compile(r'<meta [^>]*?(?:name|property)="(?:og:|twitter:)?description"[^>]*>')
+_CONTENT = re.compile(r' content="([^"]*)"')
+_DATA_TYPE = "ld+json"
+_SURROGATE = re.compile("[\ud800-\udfff]")
+_MATH = re.compile(r"<math([^>]*)>(.*?)</math>", re.DOTALL)
+_TEX = re.compile(r'<annotation[^>]*?encoding="application/x-tex"[^>]*>(.*?)</annotation>', re.DOTALL)
+_ALT = re.compile(r' alt(?:text)?="([^"]*)"')
+_FORMULA_IMAGE = re.compile(r'<img [^>]*?class="[^"]*(?:-math|latex|\btex\b)[^"]*"[^>]*>')
+_TAG = re.compile(r"<[^>]*>")
+
+_IS_STRONG = np.array([name in ("b", "strong", "em", "i", "mark") for name in TAGS])
+_IS_INPUT = np.array([name in ("input", "button", "select", "textarea") for name in TAGS])
+
+
+# What stays open until it is closed; the others end by themselves.
+_DRAWN = "path|circle|rect|line|polyline|polygon|ellipse|use|stop|image|animate|g|text|tspan|defs"  # often as <path/>
+_ENDING = _DRAWN + "|p|li|td|th|tr|dt|dd|option|optgroup|thead|tbody|tfoot|rb|rp|rt|html|head|body"
+_OPENING = re.compile(rf"<(/?)(?!(?:{_ENDING}|{'|'.join(sorted(VOID))})\b)[a-zA-Z]", re.IGNORECASE)
+_FORMATTING = re.compile(r"<(/?)(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s>/])", re.IGNORECASE)
+_FORMATTING_TAG = re.compile(_FORMATTING.pattern + r"[^>]*>", re.IGNORECASE)
+
+
+class Layout(NamedTuple):
+    """What selection and rendering need of a page, as flat lists and arrays.
+
+    ``blocks`` are texts in document order. Per block: ``owner`` its innermost element, ``first`` the number of its
+    first tag, ``link_chars`` and ``strong_chars`` how much of it is in links and in bold or italic type, ``links`` how
+    many links, ``is_break`` whether ``<br>`` ends it. Per element: ``tag`` its number in TAGS, ``parent`` (the root
+    has itself), ``start`` and ``end`` its first and last tag, ``depth``, ``flags``, ``names`` (class, id and role as
+    one string). Per tag of the page, running: ``images`` and ``inputs``. ``description`` is that of its meta tags,
+    ``data`` its JSON-LD scripts.
+    """
+
+    title: str | None
+    blocks: list[str]
+    owner: Ints
+    first: Ints
+    link_chars: Ints
+    strong_chars: Ints
+    links: Ints
+    is_break: Flags
+    tag: Ints
+    parent: Ints
+    start: Ints
+    end: Ints
+    depth: Ints
+    flags: Ints
+    names: list[str]
+    images: Ints
+    inputs: Ints
+    description: str
+    data: list[str]
+
+    @property
+    def text(self) -> str:
+        """All text of the page, a line a block."""
+        return "\n".join(self.blocks)
+
+
+def read(html: str) -> Layout:
+    """The layout of a page. Never raises; takes time in proportion to the length of `html`."""
+    html = _bounded(html[:MAX_CHARS])
+    if "<xmp" in html or "<plaintext" in html:  # their text is not escaped, so it could not be cut into tags
+        html = html.replace("<xmp", "<pre").replace("</xmp", "</pre").replace("<plaintext", "<pre")
+    try:
+        parser = LexborHTMLParser(html)
+    except UnicodeEncodeError:  # a lone surrogate, which no text table can hold
+        html = _SURROGATE.sub("", html)
+        parser = LexborHTMLParser(html)
+    if "math/tex" in html:
+        _show_tex(parser)
+    parser.strip_tags(STRIPPED)
+    page = parser.html or ""
+    if "katex-html" in page:  # what is drawn, beside MathML that says the same
+        for drawn in parser.css(".katex-html"):
+            drawn.decompose()
+        page = parser.html or ""
+    page = page.replace("&nbsp;", "\xa0").replace("\x00", "")
+    if "<math" in page:
+        page = _MATH.sub(_tex, page)
+    elif "latex" in page or "-math" in page or 'class="tex"' in page:
+        page = _FORMULA_IMAGE.sub(_tex_of_image, page)
+    parts = _TOKEN.split(page)
+    tags, texts = parts[1::2], parts[2::2]
+    number = dict.fromkeys(tags, 0)
+    kinds = []
+    for place, tag in enumerate(number):
+        name = tag.split(" ", 1)[0]
+        kinds.append(_PLAIN.get(name) or _kind(tag))
+        number[tag] = place
+    codes = np.fromiter(map(number.__getitem__, tags), np.int64, len(tags))
+    bits = np.array([kind[0] for kind in kinds], np.int64)[codes]
+    head_end = page.find("<body")
+    descriptions = [
+        unescape(value[1])
+        for tag in _DESCRIPTION.finditer(page, 0, max(head_end, 0))
+        if (value := _CONTENT.search(tag[0]))
+    ]
+    names = [kind[1] for kind in kinds]
+    return _layout(bits, codes, names, texts, max(descriptions, key=len, default=""), _data(html))
+
+
+def _data(html: str) -> list[str]:
+    """The JSON-LD scripts of a page, as they stand."""
+    found = []
+    at = html.find(_DATA_TYPE)
+    while at >= 0:
+        start = html.find(">", at)
+        stop = html.find("</script", start)
+        if start < 0 or stop < 0:
+            break
+        found.append(html[start + 1 : stop])
+        at = html.find(_DATA_TYPE, stop)
+    return found
+
+
+def _bounded(html: str) -> str:
+    """The page, or as much of it as can be parsed in time and memory in proportion to its length."""
+    tags = html.count("<")
+    if tags < FORMATTING_TAGS:
+        return html
+    if _depths(_FORMATTING.findall(html)).max(initial=0) * tags > MAX_FORMATTING:
+        html = _FORMATTING_TAG.sub("", html)
+    if tags < DEEP_TAGS:
+        return html
+    deep = np.flatnonzero(_depths(_OPENING.findall(html)) > MAX_DEPTH)
+    if len(deep):
+        opening = next(islice(_OPENING.finditer(html), int(deep[0]), None))
+        html = html[: opening.start()]
+    return html
+
+
+def _depths(slashes: list[str]) -> Ints:
+    """How many are open after each tag, given its slash or the lack of it; more closed than opened counts as 0."""
+    running = np.cumsum(1 - 2 * np.fromiter(map(len, slashes), np.int64, len(slashes)))
+    return running - np.minimum.accumulate(np.minimum(running, 0))
+
+
+def unescape(text: str) -> str:
+    """Text without the references that a serializer writes."""
+    if "&" not in text:
+        return text
+    return text.replace("&lt;", "<").replace("&gt;", ">").replace("&quot;", '"').replace("&amp;", "&")
+
+
+def _show_tex(parser: LexborHTMLParser) -> None:
+    """Turn scripts that hold TeX into text."""
+    for script in parser.css('script[type^="math/tex"]'):
+        is_display = "display" in (script.attributes.get("type") or "")
+        script.replace_with(f"$${script.text()}$$" if is_display else f"${script.text()}$")
+
+
+def _tex(formula: re.Match[str]) -> str:
+    """A MathML element as TeX between dollar signs, or as plain text where it has no TeX."""
+    found = _TEX.search(formula[2])
+    alt = None if found else _ALT.search(formula[1])
+    if found:
+        source = found[1].strip()
+    elif alt:
+        source = alt[1].replace("<", "&lt;").replace(">", "&gt;")
+    else:
+        return _TAG.sub(" ", formula[2])
+    return f"$${source}$$" if 'display="block"' in formula[1] else f"${source}$"
+
+
+def _tex_of_image(image: re.Match[str]) -> str:
+    alt = _ALT.search(image[0])
+    return "$" + alt[1].replace("<", "&lt;").replace(">", "&gt;") + "$" if alt else image[0]
+
+
+def _kind(tag: str) -> tuple[int, str]:
+    """Number and bits of a tag as written, and the names that it has."""
+    match = _NAME.match(tag)
+    if not match:
+        return 0, ""
+    name = match[1]
+    bits = TAG_ID.get(name, 0)
+    if name in INLINE:
+        bits |= SPACER if name in SPACED else 0
+    else:
+        bits |= BOUNDARY
+    if name in ("pre", "code", "textarea"):
+        bits |= KEEPS_SPACE
+    if tag[1] == "/":
+        return bits | END, ""
+    bits |= VOIDS if name in VOID else START
+    if not bits & BOUNDARY or len(tag) == len(name) + 2:
+        return bits, ""
+    tag = tag[:MAX_TAG_CHARS]
+    names = _value(tag, " class=") + " " + _value(tag, " id=")
+    if " role=" in tag:
+        names += " " + _value(tag, " role=")
+    if " itemprop=" in tag:
+        names += " ip" + _value(tag, " itemprop=")
+    if "hidden" in tag or "none" in tag:
+        if _IS_HIDDEN.search(tag) or _INVISIBLE.search(_value(tag, " style=")):
+            bits |= HIDDEN
+        if _value(tag, " aria-hidden=") == "true":
+            bits |= ARIA_HIDDEN
+    return bits, names
+
+
+def _value(tag: str, key: str) -> str:
+    """Value of an attribute, with `key` as `` class=``."""
+    at = tag.find(key)
+    return tag[at + len(key) + 1 : tag.find('"', at + len(key) + 1)] if at >= 0 else ""
+
+
+# Nothing is asked of inline elements but that they are there, and they are half of all distinct tags.
+_PLAIN = {f"<{name}": _kind(f"<{name}>") for name in [*INLINE, *VOID]}
+
+
+def _layout(bits: Ints, codes: Ints, names: list[str], texts: list[str], description: str, data: list[str]) -> Layout:
+    count = len(bits)
+    tag = bits & ((1 << TAG_BITS) - 1)
+    is_start, is_end = (bits & START) != 0, (bits & END) != 0
+    step = is_start.astype(np.int64) - is_end
+    is_boundary = (bits & BOUNDARY) != 0
+    starts, ends = np.flatnonzero(is_boundary & is_start), np.flatnonzero(is_boundary & is_end)
+    depth = np.cumsum(np.where(is_boundary, step, 0))
+
+    # An element is found by its key; its parent is the nearest before it that is one less deep.
+    keys = depth[starts] * count + starts
+    order = np.argsort(keys)
+    sorted_keys = keys[order]
+    end_keys = np.sort(depth[ends] * count + ends)
+
+    def innermost(wanted: Ints) -> Ints:
+        places: Ints = order[np.maximum(np.searchsorted(sorted_keys, wanted, side="right") - 1, 0)]
+        return places
+
+    stop = end_keys[np.minimum(np.searchsorted(end_keys, keys - count), len(end_keys) - 1)] % count
+    stop = np.where(stop < starts, count - 1, stop)
+
+    def within(chosen: Flags) -> Ints:
+        return np.cumsum(np.where(chosen, step, 0))
+
+    in_link = within(tag == TAG_ID["a"]) > 0
+    in_strong = within(_IS_STRONG[tag]) > 0
+    in_raw = within((bits & KEEPS_SPACE) != 0) > 0
+    is_spacer = (bits & SPACER) != 0
+    gaps = is_spacer[:-1] & is_end[:-1] & is_spacer[1:] & is_start[1:] & ~in_raw[:-1]
+    for gap in np.flatnonzero(gaps).tolist():
+        texts[gap] = texts[gap] or " "
+
+    titles = np.flatnonzero((tag == TAG_ID["title"]) & is_start)
+    title = " ".join(unescape(texts[titles[0]]).split()) if len(titles) else None
+    body = np.flatnonzero((tag == TAG_ID["body"]) & is_start)
+    body_at = int(body[0]) if len(body) else 0
+    filled = np.array([i for i in range(body_at, count) if texts[i] and not texts[i].isspace()], np.int64)
+    segment = np.cumsum(is_boundary)[filled]
+    opens = np.flatnonzero(np.diff(segment, prepend=-1))
+    if len(opens) > MAX_BLOCKS:
+        filled, segment = filled[: opens[MAX_BLOCKS]], segment[: opens[MAX_BLOCKS]]
+        opens = opens[:MAX_BLOCKS]
+    first = filled[opens]
+    last = filled[np.append(opens[1:], len(filled))[: len(opens)] - 1]
+    blocks = _texts(texts, first, last, within((tag == TAG_ID["pre"]) | (tag == TAG_ID["textarea"]))[first] > 0)
+    lengths = np.fromiter((len(texts[i].strip()) for i in filled.tolist()), np.int64, len(filled))
+    block = np.cumsum(np.diff(segment, prepend=-1) != 0) - 1
+    opened = np.cumsum((tag == TAG_ID["a"]) & is_start)
+    return Layout(
+        title=title or None,
+        blocks=blocks,
+        owner=innermost(depth[first] * count + first),
+        first=first,
+        link_chars=_total(block, lengths * in_link[filled], len(first)),
+        strong_chars=_total(block, lengths * in_strong[filled], len(first)),
+        links=opened[last] - opened[first] + in_link[first],
+        is_break=tag[np.minimum(last + 1, count - 1)] == TAG_ID["br"],
+        tag=tag[starts],
+        parent=innermost(keys - count),
+        start=starts,
+        end=stop,
+        depth=depth[starts],
+        flags=bits[starts],
+        names=[names[code] for code in codes[starts].tolist()],
+        images=np.cumsum(tag == TAG_ID["img"]),
+        inputs=np.cumsum(_IS_INPUT[tag] & ~is_end),
+        description=description,
+        data=data,
+    )
+
+
+def _texts(texts: list[str], first: Ints, last: Ints, is_raw: Flags) -> list[str]:
+    """The text of each block; white space is kept where the page keeps it."""
+    blocks = []
+    for start, stop, raw in zip(first.tolist(), last.tolist(), is_raw.tolist(), strict=True):
+        text = texts[start] if start == stop else "".join(texts[start : stop + 1])
+        text = unescape(text)
+        blocks.append(text.strip("\n").rstrip() if raw else " ".join(text.split()))
+    return blocks
+
+
+def _total(groups: Ints, values: Ints, count: int) -> Ints:
+    return np.bincount(groups, values, count).astype(np.int64)

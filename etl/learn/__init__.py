@@ -1,0 +1,1 @@
+"""Training of the small models that travel with the package; needs the extra ``learn``."""
