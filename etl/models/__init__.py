@@ -6,7 +6,7 @@ from importlib import resources
 from etl.errors import GoldenlakeError
 
 SHA256 = {
-    "content.npz": "6cb8d89688392fc9b8bbdd3f4e2900769732607b48bea6638cdfe8816cf0b9da",
+    "content.npz": "174f80afbb8bea07bed82b5cf2998b98c6c8513c0d1344519b87220c86190f10",
     "gpt2.vocab.bpe.gz": "86730d562e6f911376bb0898183ffd8af823d08b1bee94875b34d5a85e874f3a",
     "lid.176.ftz": "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83",
 }
