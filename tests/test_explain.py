@@ -6,6 +6,7 @@ import io
 import json
 import subprocess
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -181,7 +182,7 @@ def test_ranges_are_asked_of_the_place_where_the_archive_is() -> None:
 
 def test_no_page_can_steer_the_terminal() -> None:
     evil = "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe \x9b1m [bold]no markup[/bold]"
-    document = dict.fromkeys(tables.DOCUMENTS.columns, evil) | {"text_length": 3}
+    document = dict.fromkeys(tables.DOCUMENTS.columns, evil) | {"text_length": 3, "skipped": None}
     disposition = dict.fromkeys(tables.DISPOSITIONS.columns, evil) | {"value": None, "failed_rules": [evil]}
     cluster = {"method": "exact", "cluster_size": 2, "members": [{"doc_id": evil, "url": evil, "kept_by": []}]}
     numbers = {"warc_record_offset": 1, "warc_record_length": 1, "payload_length": 1}
@@ -195,7 +196,8 @@ def test_no_page_can_steer_the_terminal() -> None:
         decisions=(Decision(evil, disposition, (Check("r", "words", evil, evil, "fail"),)),),
         training=({"training_set": evil, "position": 0, "documents": 1, "source": evil},),
     )
-    text = printed(life, whole_text=True) + printed(life)
+    left_out = replace(life, document={**document, "skipped": {"detail": evil}})
+    text = printed(life, whole_text=True) + printed(life) + printed(left_out)
     assert not [character for character in text if character in "\x1b\x07\x9b\u202e"]
     assert "[bold]no markup[/bold]" in text
 

@@ -40,7 +40,8 @@ def contents(lake: Lake) -> dict[str, list[tuple[Any, ...]]]:
 
 @pytest.fixture(scope="module")
 def plan(crawl: Sample) -> Plan:
-    return pipeline.plan(PipelineConfig(input=tuple(str(path) for path in crawl.files), crawl="sample"))
+    inputs = tuple(str(path) for path in crawl.files)
+    return pipeline.plan(PipelineConfig(input=inputs, crawl="sample", cascade=False))
 
 
 @pytest.fixture(scope="module")
@@ -103,10 +104,12 @@ def test_every_commit_says_what_made_it(lake: Lake) -> None:
     assert last is not None
     assert set(last["inputs"]) == {
         "captures",
+        "url_signals",
         "documents",
         "document_language",
         "document_tokens",
         "document_quality",
+        "document_pii",
         "duplicate_clusters",
     }
     assert last["params"]["name"] == "fineweb"

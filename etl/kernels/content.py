@@ -22,7 +22,7 @@ import numpy as np
 
 from etl import models
 from etl.kernels.dom import Ints, Layout, read
-from etl.kernels.features import Floats, features
+from etl.kernels.features import Features, Floats, features
 from etl.kernels.render import render
 
 __all__ = ["MODEL", "Layout", "chosen", "fold_of", "main_text", "read", "scores"]
@@ -35,20 +35,23 @@ DILATIONS = (1, 2, 4, 8)
 WEIGHT = 1  # the number that weighs a block in the mean of its page: the logarithm of its words
 # Where the effect of a number may bend, in standard deviations from its mean.
 KNOTS = (np.float32(-0.5), np.float32(0.5))
+NEAR = np.array([0, 1, 2, 2, 3, 3, 3, 3, 3, 3])  # which of its four vectors a kind has on each level of a path
+FEW_GROUPS = 8  # so many or fewer are summed one by one
 GROUPED = 2  # the layer before which a block learns of its groups
 CONTEXTS = (0, 2)  # layers before which the page as a whole is added
 
 
 class Network(NamedTuple):
-    """Weights of all folds; the first axis of each array is the fold."""
+    """Weights of all folds; where nothing else is said, the first axis of an array is the fold."""
 
     names: dict[str, int]
     words: dict[str, int]
     mean: Floats
     scale: Floats
-    name_vectors: Floats  # (names, folds * 4 * vector)
-    word_vectors: Floats  # (words, folds * vector)
-    dense: Floats
+    name_vectors: Floats  # (names, 4 * folds * vector), see NEAR
+    word_vectors: Floats  # (words, folds * 2 * vector)
+    numbers: Floats  # (numbers and their bends, folds * width), the dense layer of the numbers: one product for all
+    dense: Floats  # (folds, 6 * vector, width), that of the vectors
     dense_bias: Floats
     layers: Floats  # (layers, folds, 3 * width, width)
     layer_bias: Floats
@@ -134,8 +137,16 @@ def parse(content: bytes) -> Network:
         for name in Network._fields
         if name in arrays and arrays[name].dtype.kind == "f"
     }
+    dense = numbers["dense"]
+    folds, _, width = dense.shape
+    bends = len(numbers["mean"]) * (1 + len(KNOTS))
+    numbers["dense"] = np.ascontiguousarray(dense[:, bends:])
+    numbers["numbers"] = np.ascontiguousarray(dense[:, :bends].transpose(1, 0, 2)).reshape(bends, folds * width)
+    vectors = numbers["name_vectors"]
+    by_fold = vectors.reshape(len(vectors), folds, 4, -1)
+    numbers["name_vectors"] = np.ascontiguousarray(by_fold.transpose(0, 2, 1, 3)).reshape(vectors.shape)
     # Names of tags come first, and are looked up by number.
-    first_name = len(arrays["name_vectors"]) - len(str(arrays["names"]).split())
+    first_name = len(vectors) - len(str(arrays["names"]).split())
     return Network(
         **{name: value for name, value in numbers.items() if name != "threshold"},
         names={name: number for number, name in enumerate(str(arrays["names"]).split(), start=first_name)},
@@ -158,73 +169,106 @@ def score(network: Network, layout: Layout, folds: slice) -> Floats:
     """As `scores`, by the networks of some folds."""
     seen = features(layout, network.names, network.words)
     count = len(layout.blocks)
-    numbers = np.clip((seen.numbers - network.mean) * network.scale, -4, 4)
-    every = len(network.dense)
-    vectors = np.add.reduceat(network.name_vectors[seen.name_ids], seen.name_starts, axis=0)
-    vectors = vectors.reshape(len(vectors), every, 4, -1)[:, folds]
-    path = seen.path
-    near = np.concatenate(
-        [
-            vectors[path[:, 0], :, 0],
-            vectors[path[:, 1], :, 1],
-            vectors[path[:, 2], :, 2] + vectors[path[:, 3], :, 2],
-            vectors[path[:, 4:], :, 3].sum(axis=1) * np.float32(0.5),
-            _sums(network.word_vectors, seen.text_ids, seen.text_block, count).reshape(count, every, -1)[:, folds],
-        ],
-        axis=2,
-    ).transpose(1, 0, 2)
-    numbers = np.concatenate([numbers, *(np.maximum(numbers - knot, 0) for knot in KNOTS)], axis=1)
-    size = numbers.shape[1]
-    dense = network.dense[folds]
-    hidden = np.maximum(numbers @ dense[:, :size] + near @ dense[:, size:] + network.dense_bias[folds][:, None], 0)
+    hidden = _dense(network, folds, seen, count)
     weight = seen.numbers[:, WEIGHT]
+    window = np.zeros((len(hidden), count, 3 * hidden.shape[2]), np.float32)
+    before, here, after = np.split(window, 3, axis=2)
     for number, dilation in enumerate(DILATIONS[: len(network.layers)]):
         if number in CONTEXTS:
-            hidden = hidden + _context(network, folds, CONTEXTS.index(number), hidden, weight)
+            hidden += _context(network, folds, CONTEXTS.index(number), hidden, weight)
         if number == GROUPED:
-            hidden = hidden + _grouped(network, folds, hidden, seen.groups)
-        wide = np.zeros((hidden.shape[0], count + 2 * dilation, hidden.shape[2]), np.float32)
-        wide[:, dilation:-dilation] = hidden
-        window = np.concatenate([wide[:, : -2 * dilation], hidden, wide[:, 2 * dilation :]], axis=2)
-        hidden = hidden + np.maximum(
-            window @ network.layers[number, folds] + network.layer_bias[number, folds][:, None], 0
-        )
+            hidden += _grouped(network, folds, hidden, seen.groups)
+        before[:, :dilation] = 0
+        before[:, dilation:] = hidden[:, :-dilation]
+        here[:] = hidden
+        after[:, :-dilation] = hidden[:, dilation:]
+        after[:, -dilation:] = 0
+        hidden += _relu(window @ network.layers[number, folds], network.layer_bias[number, folds][:, None])
     logits = (hidden @ network.last[folds][:, :, None])[:, :, 0] + network.last_bias[folds][:, None]
     result: Floats = 1 / (1 + np.exp(-logits.mean(axis=0)))
     return result
 
 
+def _relu(values: Floats, bias: Floats) -> Floats:
+    """What is positive of the sum, in place."""
+    values += bias
+    return np.maximum(values, 0, out=values)
+
+
+def _dense(network: Network, folds: slice, seen: Features, count: int) -> Floats:
+    """(folds, blocks, width): the first layer, which sees a block, its place in the tree and its words."""
+    numbers = seen.numbers.T
+    bent = np.empty((1 + len(KNOTS), *numbers.shape), np.float32)
+    np.subtract(numbers, network.mean[:, None], out=bent[0])
+    bent[0] *= network.scale[:, None]
+    np.clip(bent[0], -4, 4, out=bent[0])
+    for knot, out in zip(KNOTS, bent[1:], strict=True):
+        np.subtract(bent[0], knot, out=out)
+        np.maximum(out, 0, out=out)
+    every, inputs, width = network.dense.shape
+    vector = inputs // 6
+    of_fold = network.numbers.reshape(-1, every, width)[:, folds].reshape(len(network.numbers), -1)
+    from_numbers = bent.reshape(-1, count).T @ of_fold
+
+    sizes = np.diff(seen.name_starts, append=len(seen.name_ids))
+    vectors = _sums(network.name_vectors, seen.name_ids, sizes).reshape(-1, every * vector)
+    path = vectors.take(seen.path * 4 + NEAR, axis=0).reshape(count, len(NEAR), every, vector)
+    texts = _sums(network.word_vectors, seen.text_ids, np.bincount(seen.text_block, minlength=count))
+    near = np.empty((count, every, inputs), np.float32)
+    own, parent, above, far, words = np.split(near, vector * np.arange(1, 5), axis=2)
+    own[:], parent[:] = path[:, 0], path[:, 1]
+    np.add(path[:, 2], path[:, 3], out=above)
+    np.multiply(path[:, 4:].sum(axis=1), np.float32(0.5), out=far)
+    words[:] = texts.reshape(count, every, -1)
+    hidden: Floats = near.transpose(1, 0, 2)[folds] @ network.dense[folds]
+    hidden += from_numbers.reshape(count, -1, width).transpose(1, 0, 2)
+    return _relu(hidden, network.dense_bias[folds][:, None])
+
+
 def _context(network: Network, folds: slice, number: int, hidden: Floats, weight: Floats) -> Floats:
     """What the page is like: means over its blocks, plain, by length and by attention."""
-    attention = 1 / (1 + np.exp(-(hidden @ network.attention[number, folds][:, :, None])
-                                - network.attention_bias[number, folds][:, None, None]))  # fmt: skip
-    means = [
-        hidden.mean(axis=1),
-        (hidden * weight[:, None]).sum(axis=1) / (weight.sum() + np.float32(1e-6)),
-        (hidden * attention).sum(axis=1) / (attention.sum(axis=1) + np.float32(1e-3)),
-    ]
-    page = np.concatenate(means, axis=1)[:, None]
-    result: Floats = np.maximum(page @ network.context[number, folds] + network.context_bias[number, folds][:, None], 0)
-    return result
+    attention = (hidden @ network.attention[number, folds][:, :, None])[:, :, 0]
+    attention += network.attention_bias[number, folds][:, None]
+    shares = np.empty((len(hidden), 3, hidden.shape[1]), np.float32)
+    shares[:, 0] = 1 / len(weight)
+    shares[:, 1] = weight / (weight.sum() + np.float32(1e-6))
+    shares[:, 2] = 1 / (1 + np.exp(-attention))
+    shares[:, 2] /= shares[:, 2].sum(axis=1, keepdims=True) + np.float32(1e-3)
+    page: Floats = (shares @ hidden).reshape(len(hidden), 1, -1)
+    return _relu(page @ network.context[number, folds], network.context_bias[number, folds][:, None])
 
 
 def _grouped(network: Network, folds: slice, hidden: Floats, groups: Ints) -> Floats:
     """What the blocks of the same groups are like."""
-    means = []
-    for group in groups:
-        order = np.argsort(group, kind="stable")
+    count, width = hidden.shape[1:]
+    blocks = hidden.transpose(1, 0, 2).reshape(count, -1)
+    near: Floats = np.zeros_like(hidden)
+    for number, group in enumerate(groups):
         sizes = np.bincount(group)
-        sums = np.add.reduceat(hidden[:, order], np.cumsum(sizes) - sizes, axis=1)
-        means.append((sums / sizes[:, None].astype(np.float32))[:, group])
-    near = np.concatenate(means, axis=2)
-    result: Floats = np.maximum(near @ network.group[folds] + network.group_bias[folds][:, None], 0)
-    return result
+        sums = _sums(blocks, np.argsort(group, kind="stable"), sizes)
+        means = (sums / sizes[:, None].astype(np.float32)).reshape(len(sizes), -1, width).transpose(1, 0, 2)
+        near += (means @ network.group[folds, number * width : (number + 1) * width]).take(group, axis=1)
+    return _relu(near, network.group_bias[folds][:, None])
 
 
-def _sums(vectors: Floats, ids: Ints, groups: Ints, count: int) -> Floats:
-    """(count, width): the sum of the vectors of each group; `groups` is sorted."""
-    result = np.zeros((count, vectors.shape[1]), np.float32)
-    if len(ids):
-        present, first = np.unique(groups, return_index=True)
-        result[present] = np.add.reduceat(vectors[ids], first, axis=0)
+def _sums(vectors: Floats, ids: Ints, sizes: Ints) -> Floats:
+    """(groups, width): the sum of the vectors of each group; `ids` are those of the groups, end to end.
+
+    The first of each group are added in one go, then the second of those that have two, and so on: most groups are
+    small. What is left of the few large ones is added group by group.
+    """
+    order = np.argsort(-sizes, kind="stable")
+    first = (np.cumsum(sizes) - sizes)[order]
+    larger = len(sizes) - np.cumsum(np.bincount(sizes))  # how many groups have more than 0, 1, 2 ... members
+    sums = np.zeros((len(sizes), vectors.shape[1]), np.float32)
+    rank = 0
+    for rank, many in enumerate(larger.tolist()):
+        if many <= FEW_GROUPS:
+            break
+        sums[:many] += vectors.take(ids[first[:many] + rank], axis=0)
+    for place in range(int(larger[rank])):
+        start = int(first[place])
+        sums[place] += vectors.take(ids[start + rank : start + int(sizes[order[place]])], axis=0).sum(axis=0)
+    result = np.empty_like(sums)
+    result[order] = sums
     return result

@@ -33,8 +33,9 @@ MAX_TAG_CHARS = 4_000  # of a tag longer than this only the beginning is looked 
 # Never shown as text, or shown by code that is not run.
 STRIPPED = [
     "script", "style", "svg", "iframe", "object", "embed", "canvas", "audio", "video", "link", "base", "noembed",
-    "noframes", "xmp", "plaintext",
+    "noframes",
 ]  # fmt: skip
+RAW = ["xmp", "plaintext"]  # not escaped when they are written out
 INLINE = frozenset([
     "a", "abbr", "acronym", "b", "bdi", "bdo", "big", "cite", "code", "data", "del", "dfn", "em", "font", "i",
     "img", "ins", "kbd", "label", "map", "mark", "meter", "nobr", "output", "picture", "progress", "q", "rb",
@@ -62,8 +63,10 @@ TAG_ID = {name: number for number, name in enumerate(TAGS)}
 TAG_BITS = 7
 START, END, VOIDS, BOUNDARY, SPACER, HIDDEN, ARIA_HIDDEN, KEEPS_SPACE = (1 << TAG_BITS + bit for bit in range(8))
 
-# Names of attributes may hold quotes, so a value is what is quoted right after an equals sign.
-_TOKEN = re.compile(r'(<!--.*?-->|<[^=>]*(?:=(?:"[^"]*")?[^=>]*)*>)', re.DOTALL)
+# Names of attributes may hold quotes, so a value is what is quoted right after an equals sign. Most tags are the first
+# of the three; the last is what is left, such as a document type.
+_REST = r'[^=>]*(?:=(?:"[^"]*")?[^=>]*)*>'
+_TOKEN = re.compile(rf"(<[^!=>]{_REST}|<!--.*?-->|<{_REST})", re.DOTALL)
 _NAME = re.compile(r"</?([a-zA-Z][^\s/>]*)")
 _IS_HIDDEN = re.compile(r" hidden[ >=]")
 _INVISIBLE = re.compile(r"display:\s*none|visibility:\s*hidden")
@@ -129,34 +132,21 @@ class Layout(NamedTuple):
 def read(html: str) -> Layout:
     """The layout of a page. Never raises; takes time in proportion to the length of `html`."""
     html = _bounded(html[:MAX_CHARS])
-    if "<xmp" in html or "<plaintext" in html:  # their text is not escaped, so it could not be cut into tags
+    page = _cleaned(html, STRIPPED)
+    tags, texts, number, every = _cut(page)
+    if "<xmp" in every or "<plaintext" in every:  # their text is not escaped, so it cannot be cut into tags
         html = html.replace("<xmp", "<pre").replace("</xmp", "</pre").replace("<plaintext", "<pre")
-    try:
-        parser = LexborHTMLParser(html)
-    except UnicodeEncodeError:  # a lone surrogate, which no text table can hold
-        html = _SURROGATE.sub("", html)
-        parser = LexborHTMLParser(html)
-    if "math/tex" in html:
-        _show_tex(parser)
-    parser.strip_tags(STRIPPED)
-    page = parser.html or ""
-    if "katex-html" in page:  # what is drawn, beside MathML that says the same
-        for drawn in parser.css(".katex-html"):
-            drawn.decompose()
-        page = parser.html or ""
-    page = page.replace("&nbsp;", "\xa0").replace("\x00", "")
-    if "<math" in page:
-        page = _MATH.sub(_tex, page)
-    elif "latex" in page or "-math" in page or 'class="tex"' in page:
-        page = _FORMULA_IMAGE.sub(_tex_of_image, page)
-    parts = _TOKEN.split(page)
-    tags, texts = parts[1::2], parts[2::2]
-    number = dict.fromkeys(tags, 0)
-    kinds = []
-    for place, tag in enumerate(number):
-        name = tag.split(" ", 1)[0]
-        kinds.append(_PLAIN.get(name) or _kind(tag))
-        number[tag] = place
+        page = _cleaned(html, [*STRIPPED, *RAW])
+        tags, texts, number, every = _cut(page)
+    # Tags are looked through, each once, rather than the page.
+    if "katex-html" in every:  # what is drawn, beside MathML that says the same
+        page = _cleaned(html, [*STRIPPED, *RAW], ".katex-html")
+        tags, texts, number, every = _cut(page)
+    formula = "<math" in every
+    if formula or "latex" in every or "-math" in every or 'class="tex"' in every:
+        page = _MATH.sub(_tex, page) if formula else _FORMULA_IMAGE.sub(_tex_of_image, page)
+        tags, texts, number, every = _cut(page)
+    kinds = [_PLAIN.get(name := tag.split(" ", 1)[0]) or _kind(tag, name) for tag in number]
     codes = np.fromiter(map(number.__getitem__, tags), np.int64, len(tags))
     bits = np.array([kind[0] for kind in kinds], np.int64)[codes]
     head_end = page.find("<body")
@@ -167,6 +157,30 @@ def read(html: str) -> Layout:
     ]
     names = [kind[1] for kind in kinds]
     return _layout(bits, codes, names, texts, max(descriptions, key=len, default=""), _data(html))
+
+
+def _cleaned(html: str, stripped: list[str], drawn: str = "") -> str:
+    """The page as well-formed HTML without some elements."""
+    try:
+        parser = LexborHTMLParser(html)
+    except UnicodeEncodeError:  # a lone surrogate, which no text table can hold
+        html = _SURROGATE.sub("", html)
+        parser = LexborHTMLParser(html)
+    if "math/tex" in html:
+        _show_tex(parser)
+    parser.strip_tags(stripped)
+    if drawn:
+        for each in parser.css(drawn):
+            each.decompose()
+    return (parser.html or "").replace("&nbsp;", "\xa0").replace("\x00", "")
+
+
+def _cut(page: str) -> tuple[list[str], list[str], dict[str, int], str]:
+    """The tags of a page, the text after each, the number of each distinct tag, and all distinct tags as one string."""
+    parts = _TOKEN.split(page)
+    tags, texts = parts[1::2], parts[2::2]
+    distinct = dict.fromkeys(tags)
+    return tags, texts, dict(zip(distinct, range(len(distinct)), strict=True)), "".join(distinct)
 
 
 def _data(html: str) -> list[str]:
@@ -237,24 +251,15 @@ def _tex_of_image(image: re.Match[str]) -> str:
     return "$" + alt[1].replace("<", "&lt;").replace(">", "&gt;") + "$" if alt else image[0]
 
 
-def _kind(tag: str) -> tuple[int, str]:
-    """Number and bits of a tag as written, and the names that it has."""
-    match = _NAME.match(tag)
-    if not match:
-        return 0, ""
-    name = match[1]
-    bits = TAG_ID.get(name, 0)
-    if name in INLINE:
-        bits |= SPACER if name in SPACED else 0
-    else:
-        bits |= BOUNDARY
-    if name in ("pre", "code", "textarea"):
-        bits |= KEEPS_SPACE
-    if tag[1] == "/":
-        return bits | END, ""
-    bits |= VOIDS if name in VOID else START
-    if not bits & BOUNDARY or len(tag) == len(name) + 2:
-        return bits, ""
+def _kind(tag: str, name: str) -> tuple[int, str]:
+    """Number and bits of a tag as written, and the names that it has; `name` is what stands before its first space."""
+    known = _KNOWN.get(name.removesuffix(">"))
+    if known is None:
+        match = _NAME.match(tag)
+        known = _bits(match[1], is_end=tag[1] == "/") if match else 0
+    if not known & START or not known & BOUNDARY or " " not in tag:
+        return known, ""
+    bits = known
     tag = tag[:MAX_TAG_CHARS]
     names = _value(tag, " class=") + " " + _value(tag, " id=")
     if " role=" in tag:
@@ -269,14 +274,31 @@ def _kind(tag: str) -> tuple[int, str]:
     return bits, names
 
 
+def _bits(name: str, *, is_end: bool) -> int:
+    """Number and bits of an element's tag, without what its attributes add."""
+    bits = TAG_ID.get(name, 0)
+    if name in INLINE:
+        bits |= SPACER if name in SPACED else 0
+    else:
+        bits |= BOUNDARY
+    if name in ("pre", "code", "textarea"):
+        bits |= KEEPS_SPACE
+    return bits | (END if is_end else VOIDS if name in VOID else START)
+
+
 def _value(tag: str, key: str) -> str:
     """Value of an attribute, with `key` as `` class=``."""
     at = tag.find(key)
     return tag[at + len(key) + 1 : tag.find('"', at + len(key) + 1)] if at >= 0 else ""
 
 
+_KNOWN = {
+    ("</" if is_end else "<") + name: _bits(name, is_end=is_end)
+    for name in [*TAGS[1:], *INLINE, *VOID]
+    for is_end in (False, True)
+}
 # Nothing is asked of inline elements but that they are there, and they are half of all distinct tags.
-_PLAIN = {f"<{name}": _kind(f"<{name}>") for name in [*INLINE, *VOID]}
+_PLAIN = {f"<{name}": (_KNOWN[f"<{name}"], "") for name in [*INLINE, *VOID]}
 
 
 def _layout(bits: Ints, codes: Ints, names: list[str], texts: list[str], description: str, data: list[str]) -> Layout:
@@ -316,7 +338,8 @@ def _layout(bits: Ints, codes: Ints, names: list[str], texts: list[str], descrip
     title = " ".join(unescape(texts[titles[0]]).split()) if len(titles) else None
     body = np.flatnonzero((tag == TAG_ID["body"]) & is_start)
     body_at = int(body[0]) if len(body) else 0
-    filled = np.array([i for i in range(body_at, count) if texts[i] and not texts[i].isspace()], np.int64)
+    visible = np.fromiter(map(len, map(str.strip, texts)), np.int64, count)
+    filled = np.flatnonzero(visible[body_at:]) + body_at
     segment = np.cumsum(is_boundary)[filled]
     opens = np.flatnonzero(np.diff(segment, prepend=-1))
     if len(opens) > MAX_BLOCKS:
@@ -325,7 +348,7 @@ def _layout(bits: Ints, codes: Ints, names: list[str], texts: list[str], descrip
     first = filled[opens]
     last = filled[np.append(opens[1:], len(filled))[: len(opens)] - 1]
     blocks = _texts(texts, first, last, within((tag == TAG_ID["pre"]) | (tag == TAG_ID["textarea"]))[first] > 0)
-    lengths = np.fromiter((len(texts[i].strip()) for i in filled.tolist()), np.int64, len(filled))
+    lengths = visible[filled]
     block = np.cumsum(np.diff(segment, prepend=-1) != 0) - 1
     opened = np.cumsum((tag == TAG_ID["a"]) & is_start)
     return Layout(
@@ -356,7 +379,8 @@ def _texts(texts: list[str], first: Ints, last: Ints, is_raw: Flags) -> list[str
     blocks = []
     for start, stop, raw in zip(first.tolist(), last.tolist(), is_raw.tolist(), strict=True):
         text = texts[start] if start == stop else "".join(texts[start : stop + 1])
-        text = unescape(text)
+        if "&" in text:
+            text = unescape(text)
         blocks.append(text.strip("\n").rstrip() if raw else " ".join(text.split()))
     return blocks
 

@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from etl.kernels import dom
-from etl.kernels.dom import TAG_ID, Ints, Layout
+from etl.kernels.dom import TAG_ID, Flags, Ints, Layout
 
 Floats = npt.NDArray[np.float32]
 
@@ -35,7 +35,8 @@ PLACES = [
 DATA_TYPES = ("Product", "Article", "NewsArticle", "BlogPosting", "DiscussionForumPosting", "QAPage", "ItemList",
               "CollectionPage", "FAQPage", "Recipe", "WebPage", "BreadcrumbList")  # fmt: skip
 
-_WORD = re.compile(r"\w+|\n")
+_WORD = re.compile(r"\w+")
+_LOWER_WORD = re.compile("[a-z]+")
 _NAME_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 # Classes of characters: digit, upper case, end of a sentence, pause, currency, separator, space, quote or bracket.
 _CLASSES = 9
@@ -83,23 +84,17 @@ class Features(NamedTuple):
 @lru_cache(maxsize=1 << 16)
 def name_words(names: str) -> tuple[str, ...]:
     """The distinct words of class, id and role, in lower case, sorted."""
-    words = {word.lower() for word in _NAME_WORD.findall(names)}
-    return tuple(sorted(word for word in words if 1 < len(word) < 20))
+    # Most names are in lower case already, and are cut faster.
+    words = _LOWER_WORD.findall(names) if names.islower() else map(str.lower, _NAME_WORD.findall(names))
+    return tuple(sorted([word for word in set(words) if 1 < len(word) < 20]))
 
 
 def lead_words(layout: Layout) -> tuple[list[str], Ints]:
     """The first LEAD_WORDS words of each block, in lower case, and the block of each."""
-    found = _WORD.findall("\n".join([block[:LEAD_CHARS] for block in layout.blocks]).lower())
-    is_break = np.fromiter(map("\n".__eq__, found), np.bool_, len(found))
-    line = np.cumsum(is_break)
-    # Blocks of preformatted text have breaks of their own, so lines are counted per block.
-    breaks = np.fromiter((block[:LEAD_CHARS].count("\n") for block in layout.blocks), np.int64, len(layout.blocks))
-    block = np.repeat(np.arange(len(breaks)), breaks + 1)[line]
-    words = np.flatnonzero(~is_break)
-    block = block[words]
-    first = np.searchsorted(block, np.arange(len(breaks)))
-    chosen = np.arange(len(words)) - first[block] < LEAD_WORDS
-    return [found[place] for place in words[chosen].tolist()], block[chosen]
+    find = _WORD.findall
+    leads = [find(block[:LEAD_CHARS].lower())[:LEAD_WORDS] for block in layout.blocks]
+    sizes = np.fromiter(map(len, leads), np.int64, len(leads))
+    return list(chain.from_iterable(leads)), np.repeat(np.arange(len(leads)), sizes)
 
 
 def features(layout: Layout, names: dict[str, int], words: dict[str, int]) -> Features:
@@ -108,31 +103,31 @@ def features(layout: Layout, names: dict[str, int], words: dict[str, int]) -> Fe
     ids = np.fromiter(map(words.get, leads, repeat(-1)), np.int64, len(leads))
     known = ids >= 0
     kinds: dict[tuple[int, str], int] = {}
-    kind = np.fromiter(
-        (kinds.setdefault(each, len(kinds)) for each in zip(layout.tag.tolist(), layout.names, strict=True)),
-        np.int64,
-        len(layout.tag),
-    )
-    of_kinds = [[tag, *_name_ids(text, names)] for tag, text in kinds]
+    elements = zip(layout.tag.tolist(), layout.names, strict=True)
+    kind = np.array([kinds.setdefault(each, len(kinds)) for each in elements], np.int64)
+    of_kinds = [name_words(text) if text else () for _, text in kinds]
     sizes = np.fromiter(map(len, of_kinds), np.int64, len(of_kinds))
+    found = np.fromiter(map(names.get, chain.from_iterable(of_kinds), repeat(-1)), np.int64, int(sizes.sum()))
+    # The tag stands before the words of its kind; words that the model does not know are left out.
+    name_ids = np.insert(found, np.cumsum(sizes) - sizes, [tag for tag, _ in kinds])
+    is_known = name_ids >= 0
+    starts = np.cumsum(sizes + 1) - (sizes + 1)
     path = _ancestors(layout.parent, layout.owner, PATH)
-    _, alike = np.unique(kind[layout.owner], return_inverse=True)
-    _, together = np.unique(path[:, GROUP_LEVEL], return_inverse=True)
     return Features(
         numbers=_numbers(layout, path, kind, leads, lead_block),
         path=kind[path],
-        name_ids=np.fromiter(chain.from_iterable(of_kinds), np.int64, int(sizes.sum())),
-        name_starts=np.cumsum(sizes) - sizes,
-        groups=np.stack([alike, together]),
+        name_ids=name_ids[is_known],
+        name_starts=(np.cumsum(is_known) - is_known)[starts],
+        groups=np.stack([_numbered(kind[layout.owner]), _numbered(path[:, GROUP_LEVEL])]),
         text_ids=ids[known],
         text_block=lead_block[known],
     )
 
 
-def _name_ids(text: str, names: dict[str, int]) -> list[int]:
-    if not text:
-        return []
-    return [number for word in name_words(text) if (number := names.get(word)) is not None]
+def _numbered(groups: Ints) -> Ints:
+    """Numbers of groups without a gap, in the same order."""
+    numbers: Ints = (np.cumsum(np.bincount(groups) > 0) - 1)[groups]
+    return numbers
 
 
 def _ancestors(parent: Ints, owner: Ints, count: int) -> Ints:
@@ -148,10 +143,6 @@ def _log(values: npt.ArrayLike) -> Floats:
     return result
 
 
-def _share(part: Ints, whole: Ints) -> Floats:
-    return (part / np.maximum(whole, 1)).astype(np.float32)
-
-
 def _numbers(layout: Layout, path: Ints, signature: Ints, leads: list[str], lead_block: Ints) -> Floats:
     blocks, owner = layout.blocks, layout.owner
     count, elements = len(blocks), len(layout.tag)
@@ -160,8 +151,9 @@ def _numbers(layout: Layout, path: Ints, signature: Ints, leads: list[str], lead
     total = int(chars.sum())
     signs, first_sign, last_sign = _signs(blocks, chars)
     link = np.minimum(layout.link_chars, chars)
-    words = signs[:, 7] + 1
+    words = signs[7] + 1
     is_long = (chars >= LONG_CHARS) & (link < 0.3 * chars)
+    long_chars = chars * is_long
     before = np.cumsum(chars) - chars
     low = np.searchsorted(layout.first, layout.start)
     high = np.maximum(np.searchsorted(layout.first, layout.end), low)
@@ -175,93 +167,107 @@ def _numbers(layout: Layout, path: Ints, signature: Ints, leads: list[str], lead
     _, siblings, alike = np.unique(layout.parent * kinds + signature, return_inverse=True, return_counts=True)
 
     repeated = Counter(blocks)
-    first_place = dict(zip(reversed(blocks), reversed(range(count)), strict=True))
+    first_place = dict(zip(reversed(blocks), range(count - 1, -1, -1), strict=True))
     is_again = index != np.fromiter(map(first_place.__getitem__, blocks), np.int64, count)
     title = set(_WORD.findall((layout.title or "").lower()))
     description = set(_WORD.findall(layout.description.lower()))
     lead_count = np.maximum(np.bincount(lead_block, minlength=count), 1)
-    in_title = np.bincount(lead_block, np.fromiter(map(title.__contains__, leads), np.bool_, len(leads)), count)
-    in_description = np.bincount(
-        lead_block, np.fromiter(map(description.__contains__, leads), np.bool_, len(leads)), count
-    )
+    in_title, in_description = _shared(leads, lead_block, title, count), _shared(leads, lead_block, description, count)
     data = "\n".join(layout.data)
-    in_data = [len(block) >= 25 and block[:DATA_CHARS] in data for block in blocks] if data else np.zeros(count)
+    in_data = [len(block) >= 25 and block[:DATA_CHARS] in data for block in blocks] if data else 0
 
     top = np.flatnonzero(layout.tag == TAG_ID["h1"])
     top_blocks = np.unique(low[top][high[top] > low[top]])
     first_top, last_top = (int(top_blocks[0]), int(top_blocks[-1])) if len(top_blocks) else (-1, -1)
 
-    columns: list[npt.ArrayLike] = [
-        _log(chars), _log(words), _share(link, chars), _log(layout.links),
-        _share(np.minimum(layout.strong_chars, chars), chars),
-        chars / words / 6, 3 * _share(signs[:, 1], chars), 3 * _share(signs[:, 2], chars), _log(signs[:, 3]),
-        _log(signs[:, 4]), signs[:, 5] > 0, _log(signs[:, 6]), 3 * _share(signs[:, 8], chars), last_sign == 3,
+    strong = np.minimum(layout.strong_chars, chars)
+    shares = np.stack([link, strong, signs[1], signs[2], signs[8]]) / np.maximum(chars, 1)
+    # A pair is a count of which the logarithm is taken, and what that is divided by.
+    columns: list[npt.ArrayLike | tuple[npt.ArrayLike, int]] = [
+        (chars, 1), (words, 1), shares[0], (layout.links, 1), shares[1],
+        chars / words / 6, 3 * shares[2], 3 * shares[3], (signs[3], 1),
+        (signs[4], 1), signs[5] > 0, (signs[6], 1), 3 * shares[4], last_sign == 3,
         last_sign == 4, first_sign == 2, first_sign == 1, is_long, layout.is_break,
         in_title / lead_count, np.minimum(in_title / max(len(title), 1), 1), in_description / lead_count, in_data,
-        _log(np.fromiter(map(repeated.__getitem__, blocks), np.int64, count) - 1), is_again,
-        index / count, before / total, _log(index) / 5, _log(count - index) / 5, _log(before) / 8,
-        _log(total - before) / 8,
-        index < first_top, index == first_top, _log(np.maximum(index - first_top, 0) * (first_top >= 0)) / 5,
-        _log(np.maximum(last_top - index, 0)) / 5,
-        _log(np.bincount(signature, minlength=kinds)[mine]) / 4, kind_chars / total, _log(kind_chars) / 8,
-        kind_link / kind_chars, _log(kind_chars / kind_blocks) / 5, _log(kind_blocks) / 4,
-        np.bincount(pair, chars)[pair] / total, _log(np.bincount(pair)[pair]) / 4, _log(layout.depth[owner]) / 3,
+        (np.fromiter(map(repeated.__getitem__, blocks), np.int64, count) - 1, 1), is_again,
+        index / count, before / total, (index, 5), (count - index, 5), (before, 8), (total - before, 8),
+        index < first_top, index == first_top, ((index - first_top) * (first_top >= 0), 5), (last_top - index, 5),
+        (np.bincount(signature, minlength=kinds)[mine], 4), kind_chars / total, (kind_chars, 8),
+        kind_link / kind_chars, (kind_chars / kind_blocks, 5), (kind_blocks, 4),
+        np.bincount(pair, chars)[pair] / total, (np.bincount(pair)[pair], 4), (layout.depth[owner], 3),
     ]  # fmt: skip
     page: list[float] = [
-        np.log1p(count) / 6, np.log1p(total) / 10, link.sum() / total, (chars * is_long).sum() / total,
+        np.log1p(count) / 6, np.log1p(total) / 10, link.sum() / total, long_chars.sum() / total,
         np.log1p(is_long.sum()) / 4, np.log1p(layout.images[-1]) / 5, np.log1p(layout.inputs[-1]) / 3,
-        np.log1p(elements) / 7, signs[:, 3].sum() / total * 50, (signs[:, 5] > 0).mean() * 5,
+        np.log1p(elements) / 7, signs[3].sum() / total * 50, (signs[5] > 0).mean() * 5,
         len(top_blocks) == 0, min(len(top_blocks), 5) / 5, bool(data),
     ]  # fmt: skip
     page += [f'"{name}"' in data for name in DATA_TYPES]
 
-    def sums(values: Ints) -> Ints:
-        running = np.zeros(count + 1, np.int64)
-        np.cumsum(values, out=running[1:])
-        return running[high] - running[low]
+    running = np.zeros((4, count + 1), np.int64)
+    np.cumsum(np.stack([chars, link, long_chars, signs[3] + signs[4]]), axis=1, out=running[:, 1:])
+    inner_chars, inner_link, inner_long, inner_signs = running[:, high] - running[:, low]
+    inner_blocks = high - low
+    some_chars, some_blocks = np.maximum(inner_chars, 1), np.maximum(inner_blocks, 1)
+    of_element: list[npt.ArrayLike | tuple[npt.ArrayLike, int]] = [
+        (inner_chars, 8), inner_chars / total, inner_link / some_chars, (inner_blocks, 5), inner_long / some_chars,
+        (inner_chars / some_blocks, 5), (inner_signs, 5),
+        (layout.images[layout.end] - layout.images[layout.start], 3),
+        (layout.inputs[layout.end] - layout.inputs[layout.start], 3), (alike[siblings] - 1, 3),
+        (np.bincount(layout.parent, minlength=elements), 3), layout.parent == np.arange(elements),
+    ]  # fmt: skip
+    near = path[:, :LEVELS].T
 
-    inner_chars, inner_blocks = sums(chars), high - low
-    of_element = np.stack(
-        [
-            _log(inner_chars) / 8, inner_chars / total, _share(sums(link), inner_chars), _log(inner_blocks) / 5,
-            _share(sums(chars * is_long), inner_chars), _log(inner_chars / np.maximum(inner_blocks, 1)) / 5,
-            _log(sums(signs[:, 3] + signs[:, 4])) / 5,
-            _log(layout.images[layout.end] - layout.images[layout.start]) / 3,
-            _log(layout.inputs[layout.end] - layout.inputs[layout.start]) / 3, _log(alike[siblings] - 1) / 3,
-            _log(np.bincount(layout.parent, minlength=elements)) / 3, layout.parent == np.arange(elements),
-        ],
-        axis=1,
-    ).astype(np.float32)  # fmt: skip
-    near = path[:, :LEVELS]
-    place = ((index[:, None] - low[near]) / np.maximum(inner_blocks[near], 1)).astype(np.float32)
-    return np.concatenate(
-        [
-            np.stack([np.asarray(column, np.float32) for column in columns], axis=1),
-            np.broadcast_to(np.asarray(page, np.float32), (count, len(page))),
-            _places(layout, low, high, count),
-            of_element[near].reshape(count, -1),
-            place,
-        ],
-        axis=1,
-    )
+    # Rows are numbers and columns are blocks until the end, so that each number is written in one go.
+    table = np.empty((NUMBERS, count), np.float32)
+    parts = np.split(table, np.cumsum([len(columns), len(page), len(PLACES) + 2, LEVELS * len(of_element)]))
+    _write(columns, parts[0])
+    parts[1][:] = np.asarray(page, np.float32)[:, None]
+    parts[2][:] = _places(layout, low, high, count)
+    described = np.empty((len(of_element), elements), np.float32)
+    _write(of_element, described)
+    parts[3].reshape(LEVELS, len(of_element), count)[:] = described.T[near].transpose(0, 2, 1)
+    np.divide(index - low[near], some_blocks[near], out=parts[4], casting="same_kind")
+    result: Floats = table.T
+    return result
+
+
+def _write(columns: list[npt.ArrayLike | tuple[npt.ArrayLike, int]], out: Floats) -> None:
+    """Each column to a row of `out`; of a pair the logarithm of its first, divided by its second."""
+    logs, divisors = [], []
+    for row, column in enumerate(columns):
+        if isinstance(column, tuple):
+            logs.append(row)
+            divisors.append(column[1])
+            column = column[0]
+        out[row] = column
+    out[logs] = _log(out[logs]) / np.array(divisors, np.float32)[:, None]
+
+
+def _shared(leads: list[str], lead_block: Ints, words: set[str], count: int) -> Ints:
+    """(count,) how many of the words of each block are among `words`."""
+    if not words:
+        return np.zeros(count, np.int64)
+    found = np.fromiter(map(words.__contains__, leads), np.bool_, len(leads))
+    return np.bincount(lead_block[found], minlength=count)
 
 
 def _signs(blocks: list[str], chars: Ints) -> tuple[Ints, Ints, Ints]:
-    """Characters of each class per block (blocks, classes), and the classes of the first and last one."""
+    """Characters of each class per block (classes, blocks), and the classes of the first and last one."""
     codes = np.frombuffer("".join(blocks).encode("utf-32-le"), np.uint32)
     classes = _CLASS[np.minimum(codes, len(_CLASS) - 1)]
     block = np.repeat(np.arange(len(blocks)), chars)
     ends = np.cumsum(chars)
     table = np.bincount(block * _CLASSES + classes, minlength=len(blocks) * _CLASSES).reshape(-1, _CLASSES)
-    return table, classes[ends - chars], classes[ends - 1]
+    return table.T.copy(), classes[ends - chars], classes[ends - 1]
 
 
 _PLACE = np.full(len(dom.TAGS), -1, np.int64)
 _PLACE[[TAG_ID[name] for name in PLACES]] = np.arange(len(PLACES))
 
 
-def _places(layout: Layout, low: Ints, high: Ints, count: int) -> Floats:
-    """(blocks, PLACES and two kinds of hidden): whether a block lies in such an element."""
+def _places(layout: Layout, low: Ints, high: Ints, count: int) -> Flags:
+    """(PLACES and two kinds of hidden, blocks): whether a block lies in such an element."""
     kind = _PLACE[layout.tag]
     hidden = np.where((layout.flags & dom.HIDDEN) != 0, len(PLACES), -1)
     silent = np.where((layout.flags & dom.ARIA_HIDDEN) != 0, len(PLACES) + 1, -1)
@@ -271,6 +277,4 @@ def _places(layout: Layout, low: Ints, high: Ints, count: int) -> Floats:
         row = which[chosen] * (count + 1)
         change += np.bincount(row + low[chosen], minlength=len(change))
         change -= np.bincount(row + high[chosen], minlength=len(change))
-    inside = np.cumsum(change.reshape(-1, count + 1), axis=1)[:, :-1] > 0
-    result: Floats = inside.T.astype(np.float32)
-    return result
+    return np.cumsum(change.reshape(-1, count + 1), axis=1)[:, :-1] > 0

@@ -60,7 +60,8 @@ def test_records_of_an_index_are_read_by_range(
 
 def test_pointers_give_the_same_documents(spark: SparkSession, lake: Lake, crawl: Sample, tmp_path: Path) -> None:
     runner = runner_on(spark, tmp_path / "lake", "pointers")
-    config = PipelineConfig(input=(str(crawl.files[0]),), crawl="sample", ingest=IngestParams(keep_payload=False))
+    pointers = IngestParams(keep_payload=False)
+    config = PipelineConfig(input=(str(crawl.files[0]),), crawl="sample", cascade=False, ingest=pointers)
     pipeline.ingest(runner, pipeline.plan(config))
     pipeline.extract(runner, pipeline.plan(config))
     assert runner.lake.read(tables.CAPTURES).where("payload IS NOT NULL").isEmpty()

@@ -201,6 +201,21 @@ def test_words_are_counted_per_block_even_in_code():
     assert list(zip(*lead_words(layout), strict=True)) == [("a", 0), ("b", 0), ("c", 0), ("d", 1), ("e", 1)]
 
 
+@given(st.lists(st.integers(0, 40), min_size=1, max_size=40))
+def test_sums_of_groups_are_those_of_adding_one_by_one(sizes):
+    vectors = np.arange(60, dtype=np.float32).reshape(20, 3)
+    ids = np.arange(sum(sizes)) % len(vectors)
+    wanted = np.zeros((len(sizes), 3))
+    np.add.at(wanted, np.repeat(np.arange(len(sizes)), sizes), vectors[ids])
+    assert np.array_equal(content._sums(vectors, ids, np.array(sizes)), wanted)
+
+
+@pytest.mark.parametrize("raw", ["xmp", "plaintext"])
+def test_text_that_is_not_escaped_is_not_cut_into_tags(raw):
+    assert content.read(f"<p>one</p><{raw}>two").blocks == ["one", "two"]
+    assert content.read(f"<p>one</p><{raw.upper()}>a<b>c").blocks == ["one"]
+
+
 def test_selection_takes_what_raises_the_expected_f1():
     words = np.array([100, 100, 100])
     assert content.selection(np.array([0.9, 0.3, 0.95], np.float32), words, 0.2) == [0, 2]
