@@ -109,6 +109,11 @@ class _Tree:
         return text
 
 
+def visible_text(source: str) -> str:
+    """All text that a page shows, a plain text included, at a third of what it costs to find its main text."""
+    return _Tree(source).text
+
+
 def _trafilatura(pages: Sequence[_Tree], form: str) -> list[str]:
     import trafilatura
 

@@ -100,8 +100,8 @@ def read(
 ) -> list[Page]:
     """The pages of a batch, in order. Never raises; the same input gives the same output, however it is batched.
 
-    A page is parsed once. With a `cascade`, what is cheap to know is asked first, of all pages together where that
-    costs less, and a page that it rejects goes no further.
+    With a `cascade`, what is cheap to know is asked first, of all pages together where that costs less, and a page that
+    it rejects goes no further.
 
     Args:
         begin: told the place of the page that is worked on next, or None for all at once, see `etl.kernels.sandbox`.
@@ -114,12 +114,10 @@ def read(
     work = _Work(begin, [_Draft(capture, mend) for capture in captures])
     work.each(_decode)
     if cascade is not None:
-        _apply_to_source(work, cascade, model)
+        _apply(work, cascade, model)
     # Of a page that is left out already, nobody asks.
     work.each(lambda draft: _state_rights(draft) if draft.page.robots is None else None)
     work.each(lambda draft: draft.open(chosen))
-    if cascade is not None:
-        _apply_to_text(work, cascade, model)
     work.each(lambda draft: draft.write(draft.text) if isinstance(draft.opened, _Plain) else None)
     if chosen.takes_batches:
         work.together(lambda drafts: chosen.main_texts([draft.opened for draft in drafts], form))
@@ -136,6 +134,7 @@ class _Draft:
         self.page = Page()
         self.opened: Opened | None = None
         self.content = ""
+        self.is_told = False  # whether its language is known well enough
 
     @property
     def is_open(self) -> bool:
@@ -248,33 +247,34 @@ def _state_rights(draft: _Draft) -> None:
     )
 
 
-def _apply_to_source(work: _Work, cascade: Cascade, model: str) -> None:
-    """End the pages that `cascade` rejects by what their head says, or by the language of a sample of their text."""
+def _apply(work: _Work, cascade: Cascade, model: str) -> None:
+    """End the pages that `cascade` rejects: by what their head says, or by the language of what they show.
+
+    A sample of the source is asked first; where it is not sure, all visible text, which holds the main text.
+    """
     known = cascade.signals.intersection(Page._fields)
     if known:
         work.each(_state_rights)
         work.each(lambda draft: draft.reject(cascade, {name: getattr(draft.page, name) for name in known}))
     if "language" in cascade.signals:
-        _ask_language(work, cascade, lambda draft: html.sample_text(draft.content), SURE_SAMPLE_SCORE, model)
+        _ask_language(work, cascade, html.sample_text, SURE_SAMPLE_SCORE, model)
+        _ask_language(work, cascade, _middle_of_visible, 0.0, model)
 
 
-def _apply_to_text(work: _Work, cascade: Cascade, model: str) -> None:
-    """End the pages that `cascade` rejects by the language of all their visible text, which holds the main text."""
-    if "language" in cascade.signals:
-        _ask_language(work, cascade, lambda draft: _middle(draft.text), 0.0, model)
-
-
-def _ask_language(
-    work: _Work, cascade: Cascade, text_of: Callable[[_Draft], str], min_score: float, model: str
-) -> None:
-    """Find the languages of all open pages at once, and end those that `cascade` rejects by one of that score."""
+def _ask_language(work: _Work, cascade: Cascade, text_of: Callable[[str], str], min_score: float, model: str) -> None:
+    """Find, at once, the languages of all pages that were not told yet; a score below `min_score` tells none."""
     texts: dict[_Draft, str] = {}
-    work.each(lambda draft: texts.update({draft: text_of(draft)}))
+    work.each(lambda draft: texts.update({draft: text_of(draft.content)}) if not draft.is_told else None)
     work.begin(None)
     for draft, (name, score) in zip(texts, language.detect(list(texts.values()), model=model), strict=True):
-        draft.know(page_language=name, page_language_score=score)
         if name is not None and score is not None and score >= min_score:
+            draft.is_told = True
+            draft.know(page_language=name, page_language_score=score)
             draft.reject(cascade, {"language": name, "language_score": score})
+
+
+def _middle_of_visible(source: str) -> str:
+    return _middle(html.visible_text(source))
 
 
 def _middle(text: str) -> str:
