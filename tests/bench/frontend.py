@@ -183,7 +183,7 @@ def word_f1(text: str, gold: str) -> float:
 
 def gold_texts(path: Path) -> dict[str, str]:
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-        return {row["url"]: row["main_content"] for row in map(json.loads, file)}
+        return {row["url"]: row["main_content"] or "" for row in map(json.loads, file)}
 
 
 def every_kernel(path: Path, params: ExtractParams) -> Front:
