@@ -32,6 +32,17 @@ class Capture(NamedTuple):
     declared_charset: str | None = None
     http_rights: str | None = None
 
+    @classmethod
+    def of(cls, row: Mapping[str, Any]) -> Capture:
+        """From a row of `captures` that has its payload."""
+        return cls(
+            row["payload"],
+            row["payload_length"],
+            row["content_mime_detected"],
+            row["content_charset_declared"],
+            row["http_rights"],
+        )
+
 
 _EXAMPLE = (
     b"<title>Example</title><p>This page is one that every engine has read before it comes to the pages of others."

@@ -219,15 +219,7 @@ def _left_out_page(row: dict[str, Any]) -> pages.Page | None:
 
 
 def _capture(row: dict[str, Any]) -> pages.Capture:
-    if row["payload"] is None:
-        row = {**row, **_fetch(row)}
-    return pages.Capture(
-        row["payload"],
-        row["payload_length"],
-        row["content_mime_detected"],
-        row["content_charset_declared"],
-        row["http_rights"],
-    )
+    return pages.Capture.of(row if row["payload"] is not None else {**row, **_fetch(row)})
 
 
 def _fetch(row: dict[str, Any]) -> dict[str, Any]:

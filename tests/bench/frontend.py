@@ -19,12 +19,11 @@ import argparse
 import dataclasses
 import gzip
 import json
-import re
 import subprocess
 import sys
 import tempfile
 import time
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -38,6 +37,7 @@ from etl import config, models, pipeline, session, tables
 from etl.kernels import content, html, language, pages, pii, quality, tokens, urls, warc
 from etl.kernels.sandbox import Sandbox
 from etl.lake import Lake
+from etl.learn.scores import word_scores, words
 from etl.progress import Reporter
 from etl.runner import Runner
 from etl.stages.curate import Recipe
@@ -98,16 +98,6 @@ def is_page(row: dict[str, Any]) -> bool:
     )
 
 
-def capture(row: dict[str, Any]) -> pages.Capture:
-    return pages.Capture(
-        row["payload"],
-        row["payload_length"],
-        row["content_mime_detected"],
-        row["content_charset_declared"],
-        row["http_rights"],
-    )
-
-
 def kernels(name: str, path: Path, recipe: Recipe, params: ExtractParams, *, cascade: bool) -> Front:
     """The line from the archive to the decision, in this process."""
     early = Early(Early.of(recipe.rules)) if cascade else None
@@ -123,7 +113,7 @@ def kernels(name: str, path: Path, recipe: Recipe, params: ExtractParams, *, cas
             for group in groups(rows, PAGES_AT_ONCE):
                 with timed(front, "extract"):
                     found = pages.read(
-                        [capture(row) for row in group], engine=params.engine, form=params.form, cascade=early
+                        list(map(pages.Capture.of, group)), engine=params.engine, form=params.form, cascade=early
                     )
                 decide(front, [row["url"] for row in group], found, recipe)
             front.read += len(rows)
@@ -173,14 +163,6 @@ def datatrove(python: Path, path: Path, wanted: str | None, pages_of_archive: in
     return front
 
 
-def word_f1(text: str, gold: str) -> float:
-    """F1 of the multisets of words; 1 when both have none."""
-    found, wanted = (Counter(re.findall(r"\w+", each.lower())) for each in (text, gold))
-    if not found or not wanted:
-        return float(not found and not wanted)
-    return 2 * sum((found & wanted).values()) / (sum(found.values()) + sum(wanted.values()))
-
-
 def gold_texts(path: Path) -> dict[str, str]:
     with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
         return {row["url"]: row["main_content"] or "" for row in map(json.loads, file)}
@@ -197,7 +179,9 @@ def every_kernel(path: Path, params: ExtractParams) -> Front:
             rows = [row for row in batch.to_pylist() if is_page(row)]
             urls.batch([row["url"] for row in rows], lists)
             for group in groups(rows, PAGES_AT_ONCE):
-                found = pages.read(list(map(capture, group)), engine=params.engine, form=params.form, cascade=cascade)
+                found = pages.read(
+                    list(map(pages.Capture.of, group)), engine=params.engine, form=params.form, cascade=cascade
+                )
                 texts = [page.text for page in found if page.text is not None]
                 language.batch(texts)
                 quality.batch(texts)
@@ -246,7 +230,7 @@ def memory(path: Path, params: ExtractParams, count: int) -> None:
 
     with path.open("rb") as file:
         rows = [
-            capture(row)
+            pages.Capture.of(row)
             for batch in warc.record_batches(file, warc_filename=path.name, crawl="bench", batch_bytes=BATCH_BYTES)
             for row in batch.to_pylist()
             if is_page(row)
@@ -306,7 +290,7 @@ def main() -> None:
     if options.gold is not None:
         gold = gold_texts(options.gold)
         for front in filter(None, (plain, peer)):
-            scores = [word_f1(front.texts.get(url, ""), text) for url, text in gold.items()]
+            scores = [word_scores(words(front.texts.get(url, "")), words(text)).f1 for url, text in gold.items()]
             note = ""
             if front is plain and params.engine == "goldenlake":
                 trained = sum(content.fold_of(warc._host(url)[1]) is not None for url in gold)
