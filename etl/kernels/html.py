@@ -87,8 +87,6 @@ class Engine:
     open: Callable[[str], Any]
     main_texts: Callable[[Sequence[Any], str], list[str]]
     forms: tuple[str, ...]
-    # Many pages at once cost less than one by one.
-    takes_batches: bool = False
 
 
 class _Tree:
@@ -130,7 +128,7 @@ def _resiliparse(pages: Sequence[_Tree], _form: str) -> list[str]:
 
 
 ENGINES = {
-    "goldenlake": Engine(lambda: content.MODEL, content.read, content.main_text, ("text", "markdown"), True),
+    "goldenlake": Engine(lambda: content.MODEL, content.read, content.main_text, ("text", "markdown")),
     "trafilatura": Engine(lambda: f"trafilatura {version('trafilatura')}", _Tree, _trafilatura, ("text", "markdown")),
     "resiliparse": Engine(lambda: f"resiliparse {version('resiliparse')}", _Tree, _resiliparse, ("text",)),
 }

@@ -130,10 +130,7 @@ def read(
     work.each(lambda draft: _state_rights(draft) if draft.page.robots is None else None)
     work.each(lambda draft: draft.open(chosen))
     work.each(lambda draft: draft.write(draft.text) if isinstance(draft.opened, _Plain) else None)
-    if chosen.takes_batches:
-        work.together(lambda drafts: chosen.main_texts([draft.opened for draft in drafts], form))
-    else:
-        work.each(lambda draft: draft.write(chosen.main_texts([draft.opened], form)[0]))
+    work.each(lambda draft: draft.write(chosen.main_texts([draft.opened], form)[0]))
     return work.pages()
 
 
@@ -209,18 +206,6 @@ class _Work:
                 draft.know(error=_without_unstorable(f"engine: {type(error).__name__}: {error}")[:500])
             if not draft.is_open:
                 draft.opened, draft.content = None, ""
-
-    def together(self, main_texts: Callable[[Sequence[_Draft]], list[str]]) -> None:
-        """End all pages with their main texts, or where that fails one by one."""
-        self.begin(None)
-        drafts = self.open()
-        try:
-            texts = main_texts(drafts)
-        except Exception:
-            self.each(lambda draft: draft.write(main_texts([draft])[0]))
-        else:
-            for draft, text in zip(drafts, texts, strict=True):
-                draft.write(text)
 
     def pages(self) -> list[Page]:
         return [draft.page for draft in self._drafts]

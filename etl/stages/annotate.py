@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 
@@ -47,17 +48,10 @@ def document_language(documents: DataFrame, params: LanguageParams) -> DataFrame
     def detect(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             found = language.batch(batch.column("text"), model=params.model, lines=params.lines)
-            yield _with_keys(batch, found.columns, found.schema.names)
+            yield _with_keys(batch, [*found.columns, pa.array([name] * len(found))], [*found.schema.names, "model"])
 
-    found = _texts(documents).mapInArrow(
-        detect,
-        _ddl(
-            "language string, language_score double, second_language string, second_language_score double, "
-            "other_line_ratio double, other_line_language string"
-        ),
-    )
     name = params.model.rpartition("/")[2]
-    return found.select(*_KEYS, *language.SCHEMA.names, F.lit(name).alias("model"))
+    return _texts(documents).mapInArrow(detect, tables.DOCUMENT_LANGUAGE.columns_ddl)
 
 
 def document_quality(documents: DataFrame, _params: NoParams) -> DataFrame:
@@ -99,12 +93,10 @@ def document_pii(documents: DataFrame, _params: NoParams) -> DataFrame:
     def find(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
             spans = pii.batch(batch.column("text").to_pylist())
-            counts = [
-                pa.array([sum(span.kind == kind for span in found) for found in spans], pa.int32())
-                for kind in pii.KINDS
-            ]
+            kinds = [Counter(span.kind for span in found) for found in spans]
+            counts = [pa.array([found[kind] for found in kinds], pa.int32()) for kind in pii.KINDS]
             places = pa.array([[span._asdict() for span in found] for found in spans], _SPANS)
-            yield _with_keys(batch, [*counts, places], [*tables.DOCUMENT_PII.columns[len(_KEYS) : -1], "spans"])
+            yield _with_keys(batch, [*counts, places], [*tables.DOCUMENT_PII.columns[len(_KEYS) :]])
 
     return _texts(documents).mapInArrow(find, tables.DOCUMENT_PII.columns_ddl)
 

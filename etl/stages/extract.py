@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -104,7 +103,7 @@ def documents(captures: DataFrame, warc_files: DataFrame, url_signals: DataFrame
         )
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        known: OrderedDict[tuple[Any, ...], pages.Page] = OrderedDict()
+        known: dict[tuple[Any, ...], pages.Page] = {}
         work([pages.EXAMPLE], lambda _place: None)  # what is loaded here is there in every child
         with Sandbox(work, seconds=params.timeout_seconds, memory_bytes=params.memory_mb << 20) as sandbox:
             for batch in batches:
@@ -191,10 +190,10 @@ def _left_out(rules: Sequence[Rule]) -> Column:
 
 def _read(
     rows: Sequence[dict[str, Any]],
-    known: OrderedDict[tuple[Any, ...], pages.Page],
+    known: dict[tuple[Any, ...], pages.Page],
     sandbox: Sandbox[pages.Capture, pages.Page],
 ) -> list[pages.Page]:
-    """The pages of some captures, in order. `known` holds pages by what decides them, those met last at its end."""
+    """The pages of some captures, in order. `known` holds pages by what decides them, first read first."""
     found: list[pages.Page | None] = []
     asked: dict[tuple[Any, ...], pages.Capture] = {}
     keys = [tuple(row[name] for name in _DECISIVE) for row in rows]
@@ -210,7 +209,7 @@ def _read(
         known[key] = pages.Page(error=f"{answer.kind}: {answer.detail}") if isinstance(answer, Failure) else answer
     answers = [page or known[key] for key, page in zip(keys, found, strict=True)]
     while len(known) > KNOWN_PAGES:
-        known.popitem(last=False)
+        del known[next(iter(known))]
     return answers
 
 

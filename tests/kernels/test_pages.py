@@ -29,12 +29,11 @@ def read(*payloads: bytes, engine: str = "trafilatura", **options: Any) -> list[
     return pages.read([capture(payload) for payload in payloads], engine=engine, **options)
 
 
-def rogue(monkeypatch: pytest.MonkeyPatch, main_texts: object, *, takes_batches: bool = False) -> None:
+def rogue(monkeypatch: pytest.MonkeyPatch, main_texts: object) -> None:
     """An engine that does what `main_texts` does."""
     engine = dataclasses.replace(
         html.ENGINES["resiliparse"],
         main_texts=main_texts,  # type: ignore[arg-type]  # a rogue is no engine
-        takes_batches=takes_batches,
     )
     monkeypatch.setitem(html.ENGINES, "rogue", engine)
 
@@ -98,16 +97,13 @@ def test_any_bytes_are_text_or_an_error_alone_and_in_a_batch(
             assert value is None or value.encode("utf-8").find(b"\0") == -1
 
 
-@pytest.mark.parametrize("takes_batches", [False, True])
-def test_an_engine_that_fails_on_one_page_reads_the_others(
-    monkeypatch: pytest.MonkeyPatch, takes_batches: bool
-) -> None:
+def test_an_engine_that_fails_on_one_page_reads_the_others(monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(opened: Sequence[html.Opened], _form: str) -> list[str]:
         if any("poison" in each.text for each in opened):
             raise ValueError("no such element")
         return [each.text for each in opened]
 
-    rogue(monkeypatch, fail, takes_batches=takes_batches)
+    rogue(monkeypatch, fail)
     found = read(b"<p>one", b"<p>poison", b"<p>two", engine="rogue")
     assert [each.text for each in found] == ["one", None, "two"]
     assert found[1].error == "engine: ValueError: no such element"
