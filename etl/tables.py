@@ -90,14 +90,23 @@ DOCUMENT_LANGUAGE = load("document_language")
 DOCUMENT_QUALITY = load("document_quality")
 DOCUMENT_TOKENS = load("document_tokens")
 DOCUMENT_PII = load("document_pii")
+DOCUMENT_CONTAMINATION = load("document_contamination")
+DOCUMENT_MINHASH = load("document_minhash")
+DUPLICATE_CANDIDATES = load("duplicate_candidates")
+DUPLICATE_PAIRS = load("duplicate_pairs")
+DOCUMENT_EMBEDDINGS = load("document_embeddings")
+SEMANTIC_CENTROIDS = load("semantic_centroids")
+SEMANTIC_PAIRS = load("semantic_pairs")
 DUPLICATE_CLUSTERS = load("duplicate_clusters")
 DISPOSITIONS = load("dispositions")
+DOCUMENT_REPEATS = load("document_repeats")
 CORPUS = load("corpus")
 TRAINING_DOCUMENTS = load("training_documents")
 INSTRUCTION_FILES = load("instruction_files")
 INSTRUCTIONS = load("instructions")
 PREFERENCES = load("preferences")
 INSTRUCTION_DUPLICATES = load("instruction_duplicates")
+INSTRUCTION_CONTAMINATION = load("instruction_contamination")
 INSTRUCTION_DISPOSITIONS = load("instruction_dispositions")
 TRAINING_EXAMPLES = load("training_examples")
 TRAINING_PAIRS = load("training_pairs")
@@ -116,14 +125,23 @@ ALL = (
     DOCUMENT_QUALITY,
     DOCUMENT_TOKENS,
     DOCUMENT_PII,
+    DOCUMENT_CONTAMINATION,
+    DOCUMENT_MINHASH,
+    DUPLICATE_CANDIDATES,
+    DUPLICATE_PAIRS,
+    DOCUMENT_EMBEDDINGS,
+    SEMANTIC_CENTROIDS,
+    SEMANTIC_PAIRS,
     DUPLICATE_CLUSTERS,
     DISPOSITIONS,
+    DOCUMENT_REPEATS,
     CORPUS,
     TRAINING_DOCUMENTS,
     INSTRUCTION_FILES,
     INSTRUCTIONS,
     PREFERENCES,
     INSTRUCTION_DUPLICATES,
+    INSTRUCTION_CONTAMINATION,
     INSTRUCTION_DISPOSITIONS,
     TRAINING_EXAMPLES,
     TRAINING_PAIRS,

@@ -1,5 +1,5 @@
 CREATE TABLE IF NOT EXISTS duplicate_clusters (
-  method       STRING NOT NULL COMMENT 'exact: the same text_hash',
+  method       STRING NOT NULL COMMENT 'payload: the same content_digest; exact: the same text_hash; normal: the same normal_hash; minhash: verified Jaccard similarity; semantic: cosine of embeddings',
   doc_id       STRING NOT NULL COMMENT 'documents.doc_id',
   cluster_id   STRING NOT NULL COMMENT 'The smallest doc_id of the cluster',
   cluster_size BIGINT NOT NULL COMMENT 'Documents in the cluster, at least 2'
