@@ -17,8 +17,10 @@ from etl.config import STRICT
 from etl.errors import ConfigError
 from etl.instruct import Collection
 from etl.kernels import tokens
+from etl.pipeline import benchmarks
 from etl.runner import Runner
 from etl.sets import SetPlan
+from etl.stages.contamination import ContaminationParams
 from etl.stages.instruct import InstructionRecipe
 from etl.stages.mix import Mixture
 
@@ -38,13 +40,15 @@ class SetConfig:
 
 @dataclass(frozen=True)
 class AlignmentConfig:
-    """What is made of instruction data. `recipe`, mixtures, `trainings`, `accelerate` and `evaluations` name files of
-    ``conf/`` or are paths; models are trained in the order of `trainings`, and then all measured."""
+    """What is made of instruction data. `recipe`, `benchmarks`, mixtures, `trainings`, `accelerate` and `evaluations`
+    name files of ``conf/`` or are paths. Instruction data is searched for items of `benchmarks`; models are trained in
+    the order of `trainings`, and then all measured."""
 
     __pydantic_config__ = STRICT
 
     collection: str | None = None
     recipe: str = "chat"
+    benchmarks: tuple[str, ...] = ()
     examples: SetConfig = SetConfig("sft", "tulu-like")
     pairs: SetConfig = SetConfig("preference", "preferences")
     trainings: tuple[str, ...] = ("tiny-pretrain", "tiny-sft", "tiny-dpo")
@@ -61,6 +65,7 @@ class Plan:
     recipe: InstructionRecipe
     mixtures: tuple[Mixture, Mixture]
     trainings: tuple[Training, ...]
+    contamination: ContaminationParams | None
 
 
 Step = Callable[[Runner, Plan], None]
@@ -84,6 +89,7 @@ def plan(settings: AlignmentConfig) -> Plan:
         config.load(config.find("instruction_recipes", settings.recipe), InstructionRecipe),
         (_mixture(settings.examples), _mixture(settings.pairs)),
         tuple(config.load(config.find("align", name), Training) for name in settings.trainings),
+        benchmarks(settings.benchmarks),
     )
 
 
@@ -93,7 +99,7 @@ def _mixture(chosen: SetConfig) -> Mixture:
 
 def import_instructions(runner: Runner, plan: Plan) -> None:
     """Files to `instructions`, `preferences` and `instruction_dispositions`."""
-    instruct.import_instructions(runner, plan.collection, plan.recipe)
+    instruct.import_instructions(runner, plan.collection, plan.recipe, plan.contamination)
 
 
 def build_instruction_sets(runner: Runner, plan: Plan) -> None:

@@ -17,10 +17,12 @@ from pyspark.sql import functions as F
 import etl
 from etl import config, files, job, tables
 from etl.config import STRICT
-from etl.errors import InputError, LedgerError
+from etl.errors import ConfigError, InputError, LedgerError
 from etl.kernels import chat, records
 from etl.lake import Lake
+from etl.pipeline import benchmarks
 from etl.runner import Runner
+from etl.stages.contamination import INSTRUCTION_CONTAMINATION, ContaminationParams, InstructionContaminationParams
 from etl.stages.instruct import (
     EXAMPLES,
     INSTRUCTION_DISPOSITIONS,
@@ -219,14 +221,29 @@ def _digest(file: Located) -> tuple[int, str]:
     return size, digest.hexdigest()
 
 
-def import_instructions(runner: Runner, collection: Collection, recipe: InstructionRecipe) -> None:
-    """Files to `instructions` and `preferences`, their duplicates and what the recipe keeps. Checks the ledger."""
+def import_instructions(
+    runner: Runner,
+    collection: Collection,
+    recipe: InstructionRecipe,
+    contamination: ContaminationParams | None = None,
+) -> None:
+    """Files to `instructions` and `preferences`, their duplicates, items of benchmarks in them, and what the recipe
+    keeps. Checks the ledger.
+
+    Raises:
+        ConfigError: the recipe drops what holds items of benchmarks, and none are named.
+    """
+    if recipe.max_contamination is not None and contamination is None:
+        raise ConfigError(f"recipe {recipe.name!r} has max_contamination, wanted benchmarks to look for")
     register(runner, collection)
     name = collection.name
     part = {"collection": name}
     runner.whole(INSTRUCTIONS, ImportParams(name), part)
     runner.whole(PREFERENCES, ImportParams(name), part)
     runner.whole(INSTRUCTION_DUPLICATES, DuplicateParams(name), part)
+    if contamination is not None:
+        of_collection = InstructionContaminationParams(**vars(contamination), collection=name)
+        runner.whole(INSTRUCTION_CONTAMINATION, of_collection, part)
     decision = InstructionDispositionParams(name, recipe)
     runner.whole(INSTRUCTION_DISPOSITIONS, decision, {"recipe": recipe.name, **part})
     check(runner.lake, recipe.name, name)
@@ -279,9 +296,10 @@ def run(doc: str | None, argv: Sequence[str] | None = None) -> None:
     with job.reported_errors():
         collection = load(options.collection)
         recipe = config.load(config.find("instruction_recipes", options.recipe), InstructionRecipe)
+        contamination = benchmarks(options.benchmarks)
         locate(collection)  # what is missing is said before Spark starts
         with job.writer(options) as runner:
-            import_instructions(runner, collection, recipe)
+            import_instructions(runner, collection, recipe, contamination)
 
 
 def _parser(doc: str | None) -> argparse.ArgumentParser:
@@ -295,5 +313,12 @@ def _parser(doc: str | None) -> argparse.ArgumentParser:
         help="YAML file of sources, such as conf/collections/example.yaml",
     )
     data.add_argument("--recipe", default="chat", help="file of conf/instruction_recipes, or a path (chat)")
+    data.add_argument(
+        "--benchmarks",
+        nargs="*",
+        default=(),
+        metavar="NAME",
+        help="files of conf/benchmarks, or paths: benchmarks whose items are looked for",
+    )
     job.add_lake_options(result)
     return result

@@ -7,6 +7,7 @@ from pyspark.sql import functions as F
 from etl import tables
 from etl.errors import LedgerError
 from etl.lake import Lake
+from etl.stages.curate import Recipe
 
 
 def check(lake: Lake, recipe: str) -> int:
@@ -29,3 +30,34 @@ def check(lake: Lake, recipe: str) -> int:
         total = f"{sums['records'] or 0} records were read, {sums['rows'] or 0} dispositions written"
         raise LedgerError(f"recipe {recipe}: {total}. {places}")
     return int(sums["records"] or 0)
+
+
+def check_duplicates(lake: Lake, recipe: Recipe) -> None:
+    """See to it that no source goes away as duplicates of another.
+
+    Raises:
+        LedgerError: more of a source is dropped than the alarm of the recipe allows; the message names up to ten
+            sources with both numbers, and what dropped most of each.
+    """
+    alarm = recipe.alarm
+    rows = lake.read(tables.DISPOSITIONS).where(F.col("recipe") == recipe.name)
+    is_duplicate = F.col("duplicate_of").isNotNull()
+    sums = (
+        rows.where((F.col("decision") == "kept") | is_duplicate)
+        .groupBy(F.col(alarm.by).alias("source"))
+        .agg(
+            F.count(F.lit(1)).alias("documents"),
+            F.count(F.when(is_duplicate, 1)).alias("dropped"),
+            F.mode(F.col("rule")).alias("rule"),
+        )
+    )
+    is_alarming = (F.col("documents") >= alarm.documents) & (F.col("dropped") > alarm.share * F.col("documents"))
+    wrong = sums.where(is_alarming).orderBy(F.desc("dropped"), "source").limit(10).collect()
+    if wrong:
+        places = "; ".join(
+            f"{row['source']}: {row['dropped']:,} of {row['documents']:,}, most by {row['rule']}" for row in wrong
+        )
+        raise LedgerError(
+            f"recipe {recipe.name}: over {alarm.share:.0%} of a source ({alarm.by}) would go away as duplicates. "
+            f"{places}. Look at the view duplicates_kept; where they are right, raise alarm.share of the recipe"
+        )

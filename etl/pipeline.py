@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from etl import archives, config, files, ledger, sets
+from etl import archives, config, files, ledger, sets, tables
 from etl.archives import Record
 from etl.config import STRICT
 from etl.errors import ConfigError
 from etl.kernels import language
+from etl.kernels.benchmarks import BenchmarkList
+from etl.kernels.minhash import Geometry
 from etl.runner import Runner
 from etl.sets import SetPlan
 from etl.stage import NoParams
@@ -21,13 +24,36 @@ from etl.stages.annotate import (
     LanguageParams,
     TokenParams,
 )
+from etl.stages.contamination import DOCUMENT_CONTAMINATION, ContaminationParams
 from etl.stages.curate import CORPUS, DISPOSITIONS, CorpusParams, Recipe
-from etl.stages.dedup import DUPLICATE_CLUSTERS, EXACT
+from etl.stages.dedup import (
+    COMPLETE,
+    CONNECTED,
+    DUPLICATE_CLUSTERS,
+    EXACT,
+    NORMAL,
+    PAYLOAD,
+    SEMANTIC,
+    ClusterParams,
+)
+from etl.stages.embed import DOCUMENT_EMBEDDINGS, EmbedParams
 from etl.stages.extract import DOCUMENTS, ExtractParams
 from etl.stages.ingest import CAPTURES, WARC_FILES, IngestParams
+from etl.stages.minhash import (
+    DOCUMENT_MINHASH,
+    DUPLICATE_CANDIDATES,
+    DUPLICATE_PAIRS,
+    MINHASH,
+    MinHashParams,
+    is_of_geometry,
+)
 from etl.stages.mix import Mixture
-from etl.stages.rules import Early
+from etl.stages.repeats import DOCUMENT_REPEATS, RepeatParams
+from etl.stages.rules import OPTIONAL, SIGNALS, Early
+from etl.stages.semantic import SEMANTIC_CENTROIDS, SEMANTIC_PAIRS, SemanticParams
 from etl.stages.urls import URL_SIGNALS, UrlParams
+
+MIN_COSINE = 0.9  # of pairs that are kept, so that clusters can be tried at any similarity above
 
 
 @dataclass(frozen=True)
@@ -47,8 +73,30 @@ class RecordsFrom:
 
 
 @dataclass(frozen=True)
+class DuplicatesConfig:
+    """How near duplicates are found and put together; see `MinHashParams` and `ClusterParams`.
+
+    `geometry` names a file of ``conf/minhash`` or is a path. An index that was made with another is kept and the run
+    refused, unless `reindex` asks for a new one, which is most of the work of deduplication. Documents of the same
+    meaning are those whose embeddings have a cosine of `semantic_similarity`.
+    """
+
+    __pydantic_config__ = STRICT
+
+    geometry: str = "fineweb"
+    similarity: float = 0.8
+    linkage: str = COMPLETE
+    neighbours: int = 8
+    neighbours_in_crowd: int = 3
+    reindex: bool = False
+    semantic_similarity: float = 0.95
+
+
+@dataclass(frozen=True)
 class PipelineConfig:
     """Everything that decides what a run makes. `recipe` and `mixture` name files of ``conf/`` or are paths.
+
+    `benchmarks` names lists of ``conf/benchmarks``, or is paths: documents are searched for items of them.
 
     With `cascade`, pages that the recipe cannot keep are left out before their main text is cut out (`rules.Early`).
     A recipe with other such rules may want pages that were never read, so it makes the extraction be done again.
@@ -67,6 +115,9 @@ class PipelineConfig:
     cascade: bool = True
     language: LanguageParams = field(default_factory=LanguageParams)
     tokens: TokenParams = field(default_factory=TokenParams)
+    duplicates: DuplicatesConfig = field(default_factory=DuplicatesConfig)
+    embed: EmbedParams = field(default_factory=EmbedParams)
+    benchmarks: tuple[str, ...] = ()
     recipe: str = "fineweb"
     mixture: str = "web"
     training_set: str = "pretrain"
@@ -80,6 +131,9 @@ class Plan:
     config: PipelineConfig
     recipe: Recipe
     mixture: Mixture
+    minhash: MinHashParams
+    clusters: Mapping[str, ClusterParams]
+    contamination: ContaminationParams | None
     archives: tuple[files.WarcFile, ...]
     records: tuple[Record, ...]
 
@@ -101,7 +155,40 @@ def plan(settings: PipelineConfig) -> Plan:
         settings = replace(settings, extract=early)
     listed = settings.records and settings.records.file
     records = archives.read_records(Path(listed)) if listed else []
-    return Plan(settings, recipe, mixture, tuple(found), tuple(records))
+    if SEMANTIC in recipe.duplicates:
+        settings = replace(settings, embed=settings.embed.pinned())
+    minhash, clusters = _duplicates(settings, {EXACT, *recipe.duplicates})
+    contamination = benchmarks(settings.benchmarks)
+    if contamination is None and any(SIGNALS[rule.signal] == OPTIONAL.name for rule in recipe.rules):
+        raise ConfigError(f"recipe {recipe.name!r} has a rule on contamination, wanted benchmarks to look for")
+    return Plan(settings, recipe, mixture, minhash, clusters, contamination, tuple(found), tuple(records))
+
+
+def _duplicates(settings: PipelineConfig, methods: Collection[str]) -> tuple[MinHashParams, dict[str, ClusterParams]]:
+    """How the index is made, and how clusters are by each of `methods`."""
+    asked = settings.duplicates
+    geometry = config.load(config.find("minhash", asked.geometry), Geometry)
+    try:
+        clusters = {method: ClusterParams(method) for method in (PAYLOAD, EXACT, NORMAL)}
+        clusters[MINHASH] = ClusterParams(MINHASH, asked.similarity, asked.linkage, geometry)
+        if SEMANTIC in methods:
+            model = settings.embed.name
+            clusters[SEMANTIC] = ClusterParams(SEMANTIC, asked.semantic_similarity, CONNECTED, model=model)
+        minhash = MinHashParams(geometry, asked.neighbours, asked.neighbours_in_crowd)
+    except ValueError as error:
+        raise ConfigError(f"duplicates: {error}") from error
+    return minhash, {method: params for method, params in clusters.items() if method in methods}
+
+
+def benchmarks(names: Sequence[str]) -> ContaminationParams | None:
+    """What the lists of these names look for, as their files are now; None without a name.
+
+    Raises:
+        ConfigError: there is no such list, or it is wrong.
+        InputError: files of benchmarks are missing, or have records that are no items.
+    """
+    lists = [config.load(config.find("benchmarks", name), BenchmarkList) for name in names]
+    return ContaminationParams(tuple(each for one in lists for each in one.benchmarks)).pinned() if lists else None
 
 
 def _check_languages(recipe: Recipe, settings: PipelineConfig) -> None:
@@ -142,7 +229,30 @@ def annotate(runner: Runner, plan: Plan) -> None:
     runner.by_file(DOCUMENT_QUALITY, NoParams())
     runner.by_file(DOCUMENT_TOKENS, plan.config.tokens)
     runner.by_file(DOCUMENT_PII, NoParams())
-    runner.whole(DUPLICATE_CLUSTERS, NoParams(), {"method": EXACT})
+    if plan.contamination is not None:
+        runner.by_file(DOCUMENT_CONTAMINATION, plan.contamination)
+    find_duplicates(runner, plan)
+
+
+def find_duplicates(runner: Runner, plan: Plan) -> None:
+    """`documents` to clusters: of exact copies, and of what the recipe asks for besides."""
+    asked = plan.clusters.keys()
+    if asked & {NORMAL, MINHASH}:
+        if not plan.config.duplicates.reindex:
+            is_of_geometry(runner.lake.read(tables.DOCUMENT_MINHASH), plan.minhash)
+        runner.by_file(DOCUMENT_MINHASH, plan.minhash)
+    if MINHASH in asked:
+        runner.whole(DUPLICATE_CANDIDATES, plan.minhash, {"method": MINHASH})
+        runner.whole(DUPLICATE_PAIRS, plan.minhash, {"method": MINHASH})
+    if SEMANTIC in asked:
+        runner.by_file(DOCUMENT_EMBEDDINGS, plan.config.embed)
+        model = plan.config.embed.name
+        semantic = SemanticParams(model, min_similarity=min(MIN_COSINE, plan.config.duplicates.semantic_similarity))
+        runner.whole(SEMANTIC_CENTROIDS, semantic, {"model": model})
+        runner.whole(SEMANTIC_PAIRS, semantic, {"model": model})
+    # After all pairs, since each method reads those of all.
+    for method, params in plan.clusters.items():
+        runner.whole(DUPLICATE_CLUSTERS, params, {"method": method})
 
 
 def curate(runner: Runner, plan: Plan) -> None:
@@ -150,6 +260,11 @@ def curate(runner: Runner, plan: Plan) -> None:
     part = {"recipe": plan.recipe.name}
     runner.whole(DISPOSITIONS, plan.recipe, part)
     ledger.check(runner.lake, plan.recipe.name)
+    ledger.check_duplicates(runner.lake, plan.recipe)
+    repeats = plan.recipe.remove_repeats
+    if repeats.kinds:
+        kinds = RepeatParams(plan.recipe.name, repeats.line, repeats.paragraph, repeats.substring)
+        runner.whole(DOCUMENT_REPEATS, kinds, part)
     runner.whole(CORPUS, CorpusParams(plan.recipe, plan.config.tokens.tokenizer), part)
 
 

@@ -73,10 +73,14 @@ class Runner:
     def whole(self, stage: Stage, params: Any, part: Mapping[str, str]) -> None:
         """Make the slice of ``stage.output`` that `part` names, unless its inputs and params are unchanged.
 
+        A stage with ``update`` brings the slice up to date by the archives that came since, when no other changed.
+
         Inputs are read at the versions that the commit's metadata names, whatever is committed meanwhile.
         """
         versions = self._versions(stage)
-        fingerprint = stage.fingerprint(params, digest(versions))
+        # What a stage remembers of its own rows spares it work and changes no row.
+        decisive = {name: version for name, version in versions.items() if name != stage.output.name}
+        fingerprint = stage.fingerprint(params, digest(decisive))
         values = {column: [value] for column, value in part.items()}
         with self.reporter.stage(stage.name) as run:
             last = self.lake.last_metadata(stage.output, values)
@@ -87,9 +91,28 @@ class Runner:
                 inputs = [self.lake.read(table, versions[table.name]) for table in stage.inputs]
                 if stage.require is not None:
                     stage.require(*inputs, params)
-                rows = stage.transform(*inputs, params)
+                marks, added = ({}, None) if stage.update is None else self._added(stage, params)
+                if added is None or last is None:
+                    rows = stage.transform(*inputs, params)
+                else:
+                    rows = stage.update(*inputs, self.lake.read(stage.output), added, params)  # type: ignore[misc]
                 metadata = {**self._metadata(stage, params, values, versions), "fingerprint": fingerprint}
                 self.lake.replace(stage.output, rows, values, metadata)
+                if stage.update is not None:
+                    # A run that is killed before this updates again, by archives that the rows know already.
+                    self._mark(stage, marks, metadata, only_these=True)
+
+    def _added(self, stage: Stage, params: Any) -> tuple[dict[str, str], list[str] | None]:
+        """The fingerprint of what each archive gives to a stage that makes a whole, and the archives that its last
+        rows lack; None instead of these when others have changed or gone since."""
+        marks = self._marks({table.name for table in (*stage.inputs, stage.output)})
+        states = [marks[table.name] for table in stage.inputs]
+        archived = set(states[0]).intersection(*states)
+        wanted = {name: stage.fingerprint(params, *[state[name] for state in states]) for name in archived}
+        have = marks[stage.output.name]
+        if not have or any(wanted.get(name) != mark for name, mark in have.items()):
+            return wanted, None
+        return wanted, sorted(archived - have.keys())
 
     def _archives(self) -> dict[str, Row]:
         rows = self.lake.read(tables.WARC_FILES).select("warc_filename", "bytes", "selection").collect()
@@ -117,10 +140,15 @@ class Runner:
         if batch:
             yield batch
 
-    def _mark(self, stage: Stage, fingerprints: Mapping[str, str], metadata: Mapping[str, Any]) -> None:
+    def _mark(
+        self, stage: Stage, fingerprints: Mapping[str, str], metadata: Mapping[str, Any], *, only_these: bool = False
+    ) -> None:
+        """Record fingerprints of archives; with `only_these`, the stage then has no others."""
         rows = [(stage.output.name, name, fingerprint) for name, fingerprint in fingerprints.items()]
         marks = self.lake.spark.createDataFrame(rows, tables.STAGE_FILES.schema)
-        part = {"stage": [stage.output.name], "warc_filename": list(fingerprints)}
+        part = {"stage": [stage.output.name]}
+        if not only_these:
+            part["warc_filename"] = list(fingerprints)
         self.lake.replace(tables.STAGE_FILES, marks, part, metadata)
 
     def _versions(self, stage: Stage) -> dict[str, int]:

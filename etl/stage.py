@@ -28,6 +28,9 @@ class Stage:
     `version` is part of every fingerprint: raise it when the same params and inputs give other rows than before,
     and the next run does the stage again. ``require(*inputs, params)`` raises when these inputs cannot give what the
     params ask for; it is asked before the transform, and may run a query.
+
+    ``update(*inputs, rows, added, params)`` gives what the transform would, for less, when `rows` were made before the
+    archives of `added` were there. Only a stage whose inputs are made archive by archive can have one.
     """
 
     transform: Callable[..., DataFrame]
@@ -36,6 +39,7 @@ class Stage:
     params: type[Any] = NoParams
     version: int = 1
     require: Callable[..., None] | None = None
+    update: Callable[..., DataFrame] | None = None
 
     @property
     def name(self) -> str:

@@ -9,7 +9,8 @@ CREATE TABLE IF NOT EXISTS corpus (
   text           STRING NOT NULL COMMENT 'documents.text, without the lines that the recipe removes',
   language       STRING          COMMENT 'document_language.language',
   language_score DOUBLE          COMMENT 'document_language.language_score',
-  tokens         BIGINT NOT NULL COMMENT 'Tokens of text by the tokenizer of document_tokens'
+  tokens         BIGINT NOT NULL COMMENT 'Tokens of text by the tokenizer of document_tokens',
+  stands_for     BIGINT NOT NULL COMMENT 'dispositions.stands_for: 1, and 1 more for each duplicate that was dropped for it'
 )
 USING DELTA
 COMMENT 'One row per kept document and recipe'

@@ -84,6 +84,12 @@ LATER = {
     tables.INSTRUCTIONS,
     tables.PREFERENCES,
     tables.INSTRUCTION_DUPLICATES,
+    tables.INSTRUCTION_CONTAMINATION,
+    tables.DOCUMENT_CONTAMINATION,
+    tables.DOCUMENT_EMBEDDINGS,
+    tables.SEMANTIC_CENTROIDS,
+    tables.SEMANTIC_PAIRS,
+    tables.DOCUMENT_REPEATS,
     tables.INSTRUCTION_DISPOSITIONS,
     tables.TRAINING_EXAMPLES,
     tables.TRAINING_PAIRS,
@@ -110,6 +116,7 @@ def test_every_commit_says_what_made_it(lake: Lake) -> None:
         "document_tokens",
         "document_quality",
         "document_pii",
+        "document_contamination",
         "duplicate_clusters",
     }
     assert last["params"]["name"] == "fineweb"

@@ -11,9 +11,27 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from etl import resources, tables
 from etl.errors import ContractError
+from etl.kernels.benchmarks import BenchmarkFile
+from etl.kernels.minhash import Geometry
 from etl.stage import Stage
-from etl.stages import annotate, curate, dedup, extract, ingest, instruct, mix, urls
-from etl.stages.curate import CorpusParams, Recipe
+from etl.stages import (
+    annotate,
+    contamination,
+    curate,
+    dedup,
+    embed,
+    extract,
+    ingest,
+    instruct,
+    minhash,
+    mix,
+    repeats,
+    semantic,
+    urls,
+)
+from etl.stages.contamination import ContaminationParams, InstructionContaminationParams
+from etl.stages.curate import CorpusParams, Preference, Recipe, Repeats
+from etl.stages.dedup import ClusterParams
 from etl.stages.extract import ExtractParams
 from etl.stages.instruct import (
     DuplicateParams,
@@ -22,12 +40,29 @@ from etl.stages.instruct import (
     InstructionRecipe,
     InstructionRule,
 )
+from etl.stages.minhash import MinHashParams
 from etl.stages.mix import ManifestParams, Mixture, Source, TrainingSetParams
+from etl.stages.repeats import LineParams, ParagraphParams, RepeatParams, SubstringParams
 from etl.stages.rules import Early, Rule
+from etl.stages.semantic import SemanticParams
 
 STAGES = [
     value
-    for module in (ingest, urls, extract, annotate, dedup, curate, mix, instruct)
+    for module in (
+        ingest,
+        urls,
+        extract,
+        annotate,
+        contamination,
+        minhash,
+        embed,
+        semantic,
+        dedup,
+        repeats,
+        curate,
+        mix,
+        instruct,
+    )
     for name in vars(module).values()
     for value in (name.values() if isinstance(name, dict) else (name,))
     if isinstance(value, Stage)
@@ -38,9 +73,20 @@ RULES = (
     Rule("length", "text_length", max=1e6),
     Rule("host", "url_host_name", none_of=("bad.example",)),
     Rule("list", "url_list", one_of=("none",)),
+    Rule("items", "contaminated_items", max=0),
     Rule("lines", "lines", max=99, by_language={"de": 50}),
 )
-RECIPE = Recipe("strict", "every kind of rule", "these tests", RULES, remove_lines="c4")
+RECIPE = Recipe(
+    "strict",
+    "every kind of rule",
+    "these tests",
+    RULES,
+    duplicates=("payload", "exact", "normal", "minhash", "semantic"),
+    survivor=(Preference("crawl", first=("a",)), Preference("tokens", "most"), Preference()),
+    remove_lines="c4",
+    remove_repeats=Repeats(LineParams(), ParagraphParams(), SubstringParams()),
+)
+GEOMETRY = Geometry("g", "d", "s")
 DRAWN = TrainingSetParams("set", "strict", Mixture("all", (Source("web"),), tokens=100), "collection")
 INSTRUCTION_RULES = (
     InstructionRule("language", "language", one_of=("en",)),
@@ -56,8 +102,22 @@ PARAMS: dict[type[Any], Any] = {
     TrainingSetParams: DRAWN,
     ImportParams: ImportParams("collection"),
     DuplicateParams: DuplicateParams("collection"),
+    MinHashParams: MinHashParams(GEOMETRY),
+    SemanticParams: SemanticParams("model"),
+    RepeatParams: RepeatParams("strict"),
+    ClusterParams: ClusterParams("minhash", geometry=GEOMETRY),
     InstructionDispositionParams: InstructionDispositionParams("collection", INSTRUCTION_RECIPE),
 }
+
+
+@pytest.fixture(scope="module", autouse=True)
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> None:
+    """Stages that look for benchmarks read one when they are planned."""
+    path = tmp_path_factory.mktemp("benchmark") / "items.jsonl"
+    path.write_text('{"question": "How many of the nine planets that this story names have more than one moon?"}\n')
+    files = (BenchmarkFile("planets", str(path), {"question": ("question",)}),)
+    PARAMS[ContaminationParams] = ContaminationParams(files).pinned()
+    PARAMS[InstructionContaminationParams] = InstructionContaminationParams(files, collection="collection").pinned()
 
 
 def params_for(stage: Stage) -> Any:

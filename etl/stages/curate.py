@@ -12,20 +12,104 @@ from pyspark.sql import functions as F
 
 from etl import tables
 from etl.config import STRICT
-from etl.kernels import lines, pii, tokens
+from etl.kernels import lines, pii, repeats, tokens
 from etl.stage import Stage
 from etl.stages.extract import not_a_page
-from etl.stages.rules import SIGNAL_TABLES, SIGNALS, Rule, is_value
+from etl.stages.repeats import LineParams, ParagraphParams, SubstringParams
+from etl.stages.rules import OPTIONAL, SIGNAL_TABLES, SIGNALS, Rule, is_value
 from etl.tables import Table
 
+# Ways to find duplicates, in the order in which they are looked for: method of `duplicate_clusters`, the rule that a
+# disposition names, and what it says of a duplicate before the doc_id of the one that is kept.
+DUPLICATES = {
+    "payload": ("payload_duplicate", "the same bytes as "),
+    "exact": ("exact_duplicate", "the same text as "),
+    "normal": ("normal_duplicate", "the same words as "),
+    "minhash": ("near_duplicate", "nearly the text of "),
+    "semantic": ("semantic_duplicate", "of the same meaning as "),
+}
+_RECORD = ["doc_id", "crawl", "url", "url_host_name", "warc_filename", "warc_record_offset"]
+_CAPTURED = [
+    "warc_record_type",
+    "fetch_status",
+    "content_mime_detected",
+    "payload_length",
+    "ingest_error",
+    "fetch_time",
+]
 LINE_FILTERS = {"c4": lines.c4_lines, "fineweb": lines.fineweb_lines, "refinedweb": lines.refinedweb_lines}
+
+
+@dataclass(frozen=True)
+class Preference:
+    """By what one of several duplicates is kept: the least or the most of a signal, or its value by a list.
+
+    `first` ranks values, such as crawls or hosts, those that it does not name after those that it does. A document
+    without the signal comes last.
+    """
+
+    __pydantic_config__ = STRICT
+
+    signal: str = "fetch_time"
+    prefer: str = "least"
+    first: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.prefer not in ("least", "most"):
+            raise ValueError(f"prefer is {self.prefer!r}, wanted least or most")
+        if self.signal not in {*SIGNALS, *_RECORD, *_CAPTURED}:
+            raise ValueError(f"survivor reads {self.signal!r}, which no table of signals has")
+
+    def rank(self) -> Column:
+        """What is smaller the more the document is preferred."""
+        value = F.col(self.signal)
+        if self.first:
+            place = F.array_position(F.array(*map(F.lit, self.first)), value.cast("string"))
+            return F.struct(place.isNull() | (place == 0), place)
+        return F.struct(value.isNull(), value if self.prefer == "least" else -value.cast("double"))
+
+
+@dataclass(frozen=True)
+class Alarm:
+    """A source that loses so much to duplicates that something else must be wrong: `by` names the source.
+
+    It is raised when of at least `documents` that pass every rule more than `share` are dropped as duplicates.
+    """
+
+    __pydantic_config__ = STRICT
+
+    by: str = "crawl"
+    share: float = 0.9
+    documents: int = 1000
+
+    def __post_init__(self) -> None:
+        if self.by not in _RECORD:
+            raise ValueError(f"alarm is by {self.by!r}, wanted one of {', '.join(_RECORD)}")
+
+
+@dataclass(frozen=True)
+class Repeats:
+    """What of a text is removed because other kept documents say it too; null for nothing of that kind."""
+
+    __pydantic_config__ = STRICT
+
+    line: LineParams | None = None
+    paragraph: ParagraphParams | None = None
+    substring: SubstringParams | None = None
+
+    @property
+    def kinds(self) -> tuple[str, ...]:
+        return tuple(kind for kind in repeats.KINDS if getattr(self, kind) is not None)
 
 
 @dataclass(frozen=True)
 class Recipe:
     """Which documents are kept, by rules in order; the first that fails names the drop.
 
-    `duplicates`: none, or exact (of the documents with one text that pass every rule, the one fetched first is kept).
+    `duplicates`: the methods (of `DUPLICATES`) by which duplicates are found, in that order. Of the documents of one
+    cluster that pass every rule and every method before, one is kept: the one that `survivor` prefers, its first
+    preference before the second; without any the one fetched first. `alarm`: see there.
+    `remove_repeats`: lines, paragraphs and runs of words of other kept documents that are cut out of the text.
     `mask`: kinds of personal data (`etl.kernels.pii.KINDS`) that have a placeholder in the text that is kept.
     `remove_lines`: none, c4, fineweb or refinedweb, a line filter applied to that text.
     """
@@ -36,14 +120,17 @@ class Recipe:
     description: str
     source: str
     rules: tuple[Rule, ...]
-    duplicates: str = "exact"
+    duplicates: tuple[str, ...] = ("exact",)
+    survivor: tuple[Preference, ...] = (Preference(),)
+    alarm: Alarm = Alarm()
     remove_lines: str = "none"
     mask: tuple[str, ...] = ()
+    remove_repeats: Repeats = Repeats()
 
     def __post_init__(self) -> None:
         problems = []
-        if self.duplicates not in ("none", "exact"):
-            problems.append(f"duplicates is {self.duplicates!r}, wanted none or exact")
+        if list(self.duplicates) != [method for method in DUPLICATES if method in self.duplicates]:
+            problems.append(f"duplicates is {list(self.duplicates)}, wanted some of {list(DUPLICATES)} in this order")
         if self.remove_lines not in ("none", *LINE_FILTERS):
             problems.append(f"remove_lines is {self.remove_lines!r}, wanted none, {' or '.join(LINE_FILTERS)}")
         unknown = sorted({*self.mask}.difference(pii.KINDS))
@@ -65,6 +152,7 @@ def dispositions(
     document_tokens: DataFrame,
     document_quality: DataFrame,
     document_pii: DataFrame,
+    document_contamination: DataFrame,
     duplicate_clusters: DataFrame,
     recipe: Recipe,
 ) -> DataFrame:
@@ -73,16 +161,31 @@ def dispositions(
     Key: every right side has one row per doc_id, so the joins add none; `captures` has one row per record.
     """
     signals = captures.select(*_RECORD, *_CAPTURED)
-    annotations = (url_signals, documents, document_language, document_tokens, document_quality, document_pii)
+    annotations = (
+        url_signals,
+        documents,
+        document_language,
+        document_tokens,
+        document_quality,
+        document_pii,
+        document_contamination,
+    )
     for table, rows in zip(SIGNAL_TABLES, annotations, strict=True):
-        signals = signals.join(_signals_of(rows, table, recipe), "doc_id", how="left")
-    clusters = duplicate_clusters.where(F.col("method") == recipe.duplicates)
-    signals = signals.join(clusters.select("doc_id", "cluster_id", "cluster_size"), "doc_id", how="left")
+        if table in _read_by(recipe):
+            signals = signals.join(_signals_of(rows, table, recipe), "doc_id", how="left")
+    signals = signals.join(_clusters(duplicate_clusters, recipe), "doc_id", how="left")
 
     gates, rules = _gates(recipe), _rules(recipe)
-    checks = [*gates, *rules, _copy()]
-    failed = signals.withColumn("failed", _failed(gates, rules))
-    judged = _with_copies(failed, step=len(checks)).withColumn("step", F.get("failed", F.lit(0)))
+    checks = [*gates, *rules, *map(_copy, recipe.duplicates)]
+    judged = signals.select(
+        "*",
+        _failed(gates, rules).alias("failed"),
+        F.lit(None).cast("string").alias("duplicate_of"),
+        F.lit(1).cast("bigint").alias("stands_for"),
+    )
+    for step, method in enumerate(recipe.duplicates, start=len(gates) + len(rules) + 1):
+        judged = _with_copies(judged, method, step, recipe)
+    judged = judged.withColumn("step", F.get("failed", F.lit(0)))
 
     def of_first(field: str, kind: str) -> Column:
         """`field` of the first check that failed."""
@@ -103,6 +206,7 @@ def dispositions(
         of_first("detail", "string"),
         F.transform("failed", lambda step: F.get(names, step - 1)).alias("failed_rules"),
         "duplicate_of",
+        F.when(F.col("step").isNull(), F.col("stands_for")).alias("stands_for"),
         # Of a page that was left out before extraction, the language of all that it shows.
         F.coalesce("language", "page_language").alias("language"),
         "tokens",
@@ -122,22 +226,23 @@ class _Check:
     threshold: float | Column | None = None
 
 
-_RECORD = ["doc_id", "crawl", "url", "url_host_name", "warc_filename", "warc_record_offset"]
-_CAPTURED = [
-    "warc_record_type",
-    "fetch_status",
-    "content_mime_detected",
-    "payload_length",
-    "ingest_error",
-    "fetch_time",
-]
+def _read_by(recipe: Recipe) -> list[Table]:
+    """Tables of signals that decide something under a recipe."""
+    return [
+        table
+        for table in SIGNAL_TABLES
+        if table is not OPTIONAL or any(SIGNALS[rule.signal] == table.name for rule in recipe.rules)
+    ]
 
 
 def _signals_of(rows: DataFrame, table: Table, recipe: Recipe) -> DataFrame:
     """Of an annotation, the columns that are read here, and a flag that is null where the row is missing."""
-    ruled = {rule.signal for rule in recipe.rules if SIGNALS[rule.signal] == table.name}
+    named = {*(rule.signal for rule in recipe.rules), *(preference.signal for preference in recipe.survivor)}
+    ruled = {signal for signal in named if SIGNALS.get(signal) == table.name}
     read = sorted(ruled.union({"extract_error", "skipped", "page_language", "language", "tokens"} & {*table.columns}))
-    return rows.select("doc_id", *[c for c in read if c not in _RECORD], F.lit(True).alias(f"in_{table.name}"))
+    return rows.select(
+        "doc_id", *[c for c in read if c not in (*_RECORD, *_CAPTURED)], F.lit(True).alias(f"in_{table.name}")
+    )
 
 
 def _gates(recipe: Recipe) -> list[_Check]:
@@ -155,7 +260,7 @@ def _gates(recipe: Recipe) -> list[_Check]:
         _Check("documents", kind, error.isNotNull(), error, "extract_error"),
         *[
             _Check(table.name, "not_annotated", F.col(f"in_{table.name}").isNull(), F.lit("not annotated yet"))
-            for table in SIGNAL_TABLES
+            for table in _read_by(recipe)
             if table is not tables.DOCUMENTS
         ],
     ]
@@ -191,12 +296,23 @@ def _rules(recipe: Recipe) -> list[_Check]:
     ]
 
 
-def _copy() -> _Check:
-    """What a copy of a kept text fails, after all rules."""
+def _copy(method: str) -> _Check:
+    """What a duplicate of a kept document fails, after all rules."""
+    rule, words = DUPLICATES[method]
     of_whom = F.col("duplicate_of")
-    detail = F.concat(F.lit("the same text as "), of_whom)
-    return _Check(
-        "duplicate_clusters", "exact_duplicate", of_whom.isNotNull(), detail, "cluster_id", F.col("cluster_size")
+    detail, size = F.concat(F.lit(words), of_whom), F.col(f"{method}_size")
+    return _Check("duplicate_clusters", rule, of_whom.isNotNull(), detail, "cluster_id", size)
+
+
+def _clusters(duplicate_clusters: DataFrame, recipe: Recipe) -> DataFrame:
+    """One row per document of a cluster: for each method of the recipe the cluster and its size, or null."""
+    clusters = duplicate_clusters.where(F.col("method").isin(*recipe.duplicates))
+    return clusters.groupBy("doc_id").agg(
+        *[
+            F.max(F.when(F.col("method") == method, F.col(column))).alias(f"{method}_{name}")
+            for method in recipe.duplicates or DUPLICATES
+            for name, column in (("cluster", "cluster_id"), ("size", "cluster_size"))
+        ]
     )
 
 
@@ -208,19 +324,30 @@ def _failed(gates: Sequence[_Check], rules: Sequence[_Check]) -> Column:
     return F.when(F.get(failed, F.lit(0)) <= len(gates), F.slice(failed, 1, 1)).otherwise(failed)
 
 
-def _with_copies(judged: DataFrame, step: int) -> DataFrame:
-    """`judged`, where each copy of a text that another document is kept for fails the check at `step`.
+def _with_copies(judged: DataFrame, method: str, step: int, recipe: Recipe) -> DataFrame:
+    """`judged`, where each duplicate of a document that is kept in its place fails the check at `step`.
 
-    The survivor is the first fetched of the documents that pass every rule, then the smallest doc_id.
+    The survivor is the one that the recipe prefers of the documents that passed every check before, then the smallest
+    doc_id; it stands for all of them.
     """
     passes = F.size("failed") == 0
     # Documents without a cluster are their own, so that they do not meet in one partition.
-    cluster = Window.partitionBy(F.coalesce("cluster_id", "doc_id"))
-    survivor = F.min(F.when(passes, F.struct("fetch_time", "doc_id"))).over(cluster)["doc_id"]
-    is_copy = F.col("cluster_id").isNotNull() & passes & (F.col("doc_id") != survivor)
-    marked = judged.withColumn("duplicate_of", F.when(is_copy, survivor))
-    copy = F.array(F.lit(step))
-    return marked.withColumn("failed", F.when(F.col("duplicate_of").isNotNull(), copy).otherwise(F.col("failed")))
+    cluster = Window.partitionBy(F.coalesce(f"{method}_cluster", "doc_id"))
+    ranks = [preference.rank().alias(f"rank_{place}") for place, preference in enumerate(recipe.survivor)]
+    survivor = F.min(F.when(passes, F.struct(*ranks, "doc_id"))).over(cluster)["doc_id"]
+    is_copy = F.col("survivor") != F.col("doc_id")
+    found = judged.select(
+        "*",
+        F.when(passes, survivor).alias("survivor"),
+        F.sum(F.when(passes, F.col("stands_for"))).over(cluster).alias("standing"),
+    )
+    return found.withColumns(
+        {
+            "failed": F.when(is_copy, F.array(F.lit(step))).otherwise(F.col("failed")),
+            "duplicate_of": F.when(is_copy, F.col("survivor")).otherwise(F.col("duplicate_of")),
+            "stands_for": F.coalesce("standing", "stands_for"),
+        }
+    ).drop("survivor", "standing")
 
 
 @dataclass(frozen=True)
@@ -239,6 +366,7 @@ def corpus(
     document_language: DataFrame,
     document_tokens: DataFrame,
     document_pii: DataFrame,
+    document_repeats: DataFrame,
     params: CorpusParams,
 ) -> DataFrame:
     """One row per document that the recipe keeps, with the text that a trainer reads.
@@ -247,35 +375,52 @@ def corpus(
     """
     recipe = params.recipe
     is_kept = (F.col("recipe") == recipe.name) & (F.col("decision") == "kept")
-    kept = dispositions.where(is_kept).select("recipe", "doc_id")
+    kept = dispositions.where(is_kept).select("recipe", "doc_id", "stands_for")
     texts = documents.select("doc_id", "crawl", "url", "url_host_name", "fetch_time", "title", "text")
     languages = document_language.select("doc_id", "language", "language_score")
     rows = kept.join(texts, "doc_id", how="inner").join(languages, "doc_id", how="left")
     rows = rows.join(document_tokens.select("doc_id", "tokens"), "doc_id", how="inner")
     if recipe.mask:
-        rows = rows.join(document_pii.select("doc_id", "spans"), "doc_id", how="left")
-    if recipe.mask or recipe.remove_lines != "none":
+        rows = rows.join(document_pii.select("doc_id", F.col("spans").alias("personal")), "doc_id", how="left")
+    if recipe.remove_repeats.kinds:
+        of_recipe = document_repeats.where(F.col("recipe") == recipe.name)
+        rows = rows.join(of_recipe.select("doc_id", F.col("spans").alias("repeated")), "doc_id", how="left")
+    if recipe.mask or recipe.remove_repeats.kinds or recipe.remove_lines != "none":
         rows = _rewritten(rows, params)
     return rows.select(*tables.CORPUS.columns)
 
 
 def _rewritten(rows: DataFrame, params: CorpusParams) -> DataFrame:
-    """`rows` with `text` masked, then without the lines that the recipe removes; texts left empty stay, as empty.
+    """`rows` with `text` masked and without what others repeat, then without the lines that the recipe removes.
+
+    Texts left empty stay, as empty.
 
     The tokens of a text that changes are counted anew.
     """
-    mask, line_filter = params.recipe.mask, LINE_FILTERS.get(params.recipe.remove_lines)
+    recipe = params.recipe
+    kinds, line_filter = recipe.remove_repeats.kinds, LINE_FILTERS.get(recipe.remove_lines)
 
-    def rewrite(text: str, spans: Sequence[Mapping[str, Any]]) -> str:
-        masked = pii.mask(text, [pii.Span(**span) for span in spans], mask)
-        return line_filter(masked) if line_filter is not None else masked
+    def rewrite(text: str, personal: Sequence[Mapping[str, Any]], repeated: Sequence[Mapping[str, Any]]) -> str:
+        # Both name places of the same text, so they are applied at once.
+        masks = [
+            repeats.Replacement(span["start"], span["end"], pii.placeholder(span["kind"]))
+            for span in personal
+            if span["kind"] in recipe.mask
+        ]
+        cut = repeats.cut(text, [repeats.Span(**span) for span in repeated], kinds, masks)
+        return line_filter(cut) if line_filter is not None else cut
 
     def work(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         counter = tokens.counter(params.tokenizer)
         for batch in batches:
             before = batch.column("text").to_pylist()
-            spans = batch.column("spans").to_pylist() if mask else [()] * len(before)
-            after = [rewrite(text, found or ()) for text, found in zip(before, spans, strict=True)]
+            spans = [
+                [found or () for found in batch.column(name).to_pylist()]
+                if name in batch.schema.names
+                else [()] * len(before)
+                for name in ("personal", "repeated")
+            ]
+            after = list(map(rewrite, before, *spans))
             lengths = batch.column("tokens").to_pylist()
             changed = [place for place, text in enumerate(after) if text != before[place]]
             for place, length in zip(changed, counter([after[place] for place in changed]), strict=True):
@@ -304,6 +449,7 @@ CORPUS = Stage(
         tables.DOCUMENT_LANGUAGE,
         tables.DOCUMENT_TOKENS,
         tables.DOCUMENT_PII,
+        tables.DOCUMENT_REPEATS,
     ),
     output=tables.CORPUS,
     params=CorpusParams,

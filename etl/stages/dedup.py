@@ -1,30 +1,192 @@
-"""Which documents are copies of each other. Which copy is kept, a recipe decides."""
+"""Which documents are duplicates of each other, by which method. Which of them is kept, a recipe decides."""
 
 from __future__ import annotations
 
-from pyspark.sql import DataFrame
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from functools import partial
+
+import pyarrow as pa
+from pyspark.sql import DataFrame, Window
 from pyspark.sql import functions as F
 
 from etl import tables
-from etl.stage import NoParams, Stage
+from etl.config import STRICT
+from etl.kernels import components, shingles
+from etl.kernels.minhash import CompleteLink, Geometry
+from etl.stage import Stage
+from etl.stages import minhash
 
-EXACT = "exact"
+PAYLOAD, EXACT, NORMAL, MINHASH, SEMANTIC = "payload", "exact", "normal", minhash.MINHASH, "semantic"
+METHODS = (PAYLOAD, EXACT, NORMAL, MINHASH, SEMANTIC)
+COMPLETE, CONNECTED = "complete", "connected"
+
+MAX_EDGES = 100_000_000  # that one task joins: some 10 GB
 
 
-def duplicate_clusters(documents: DataFrame, _params: NoParams) -> DataFrame:
-    """One row per document whose text another document has too, character by character.
+@dataclass(frozen=True)
+class ClusterParams:
+    """How documents are put together that one `method` finds alike.
 
-    Key: documents have one text each, so one cluster each. Native Spark: the hash was made when the text was.
+    Copies share a hash: of the payload as archived (payload), of the text (exact), of its words (normal). Near
+    duplicates (minhash) are pairs of at least `similarity`, by the shingles of `geometry`; of the same meaning
+    (semantic) are pairs whose embeddings by `model` have at least that cosine.
+
+    `linkage` says when more than two are one cluster. complete: all of them are alike, each to each, so that whichever
+    is kept, the others are proven to be alike to it. connected: each is alike to some other, as in connected
+    components, where a chain of small differences can join what has little in common.
     """
-    texts = documents.where(F.col("text_hash").isNotNull()).select("doc_id", "text_hash")
-    clusters = (
-        texts.groupBy("text_hash")
-        .agg(F.min("doc_id").alias("cluster_id"), F.count(F.lit(1)).alias("cluster_size"))
-        .where(F.col("cluster_size") >= 2)
-    )
-    return texts.join(clusters, "text_hash", how="inner").select(
-        F.lit(EXACT).alias("method"), "doc_id", "cluster_id", "cluster_size"
-    )
+
+    __pydantic_config__ = STRICT
+
+    method: str = EXACT
+    similarity: float = 0.8
+    linkage: str = COMPLETE
+    geometry: Geometry | None = None
+    model: str | None = None
+
+    def __post_init__(self) -> None:
+        problems = []
+        if self.method not in METHODS:
+            problems.append(f"method is {self.method!r}, wanted one of {', '.join(METHODS)}")
+        if not 0 < self.similarity <= 1:
+            problems.append(f"similarity is {self.similarity:g}, wanted more than 0, at most 1")
+        if self.linkage not in (COMPLETE, CONNECTED):
+            problems.append(f"linkage is {self.linkage!r}, wanted {COMPLETE} or {CONNECTED}")
+        if self.method == MINHASH and self.geometry is None:
+            problems.append("method is 'minhash' without a geometry to compare shingles by")
+        if self.method == SEMANTIC and (self.model is None or self.linkage != CONNECTED):
+            problems.append("method is 'semantic', wanted a model, and connected linkage")
+        if problems:
+            raise ValueError("; ".join(problems))
 
 
-DUPLICATE_CLUSTERS = Stage(duplicate_clusters, inputs=(tables.DOCUMENTS,), output=tables.DUPLICATE_CLUSTERS)
+def duplicate_clusters(
+    captures: DataFrame,
+    documents: DataFrame,
+    document_minhash: DataFrame,
+    duplicate_pairs: DataFrame,
+    semantic_pairs: DataFrame,
+    params: ClusterParams,
+) -> DataFrame:
+    """One row per document that has a duplicate by the method of `params`."""
+    if params.method == SEMANTIC:
+        is_alike = (F.col("model") == params.model) & (F.col("similarity") >= params.similarity)
+        nodes = _components(semantic_pairs.where(is_alike).select("left_id", "right_id"))
+        members = nodes.select("doc_id", F.col("component").alias("cluster_id"))
+    elif params.method == MINHASH:
+        members = _alike(duplicate_pairs.where(F.col("method") == MINHASH), documents, params)
+    else:
+        hashed = {
+            # Key: both have one row per doc_id.
+            PAYLOAD: captures.select("doc_id", F.col("content_digest").alias("hash")).join(
+                documents.where(F.col("text_hash").isNotNull()), "doc_id", how="left_semi"
+            ),
+            EXACT: documents.select("doc_id", F.col("text_hash").alias("hash")),
+            NORMAL: document_minhash.select("doc_id", F.col("normal_hash").alias("hash")),
+        }[params.method]
+        first = F.min("doc_id").over(Window.partitionBy("hash"))
+        members = hashed.where(F.col("hash").isNotNull()).select("doc_id", first.alias("cluster_id"))
+    size = F.count(F.lit(1)).over(Window.partitionBy("cluster_id"))
+    return members.select(
+        F.lit(params.method).alias("method"), "doc_id", "cluster_id", size.alias("cluster_size")
+    ).where(F.col("cluster_size") >= 2)
+
+
+def _alike(pairs: DataFrame, documents: DataFrame, params: ClusterParams) -> DataFrame:
+    """One row (doc_id, cluster_id) per document of a similar pair or with a copy; of some the cluster is their own.
+
+    Of documents with one set of shingles the first stands for all until the end, and the others follow it.
+    """
+    is_copy = F.col("left_set") == F.col("right_set")
+    similar = pairs.where(~is_copy & (F.col("similarity") >= params.similarity))
+    linked = _linked(_components(similar.select("left_id", "right_id")), documents, params)
+    copies = pairs.where(is_copy)
+    rows = linked.select(F.col("doc_id").alias("first"), "doc_id", "cluster_id")
+    for copy in ("left_id", "right_id"):
+        rows = rows.unionByName(
+            copies.select(
+                F.col("left_id").alias("first"),
+                F.col(copy).alias("doc_id"),
+                F.lit(None).cast("string").alias("cluster_id"),
+            )
+        )
+    # Of its rows only one names the cluster: the one from `linked`.
+    members = rows.groupBy("first", "doc_id").agg(F.max("cluster_id").alias("cluster_id"))
+    of_first = F.max("cluster_id").over(Window.partitionBy("first"))
+    return members.select("doc_id", F.coalesce(of_first, "first").alias("cluster_id"))
+
+
+def _components(edges: DataFrame) -> DataFrame:
+    """One row (doc_id, component, is_complete) per document of an edge (left_id, right_id); no edge is given twice.
+
+    A component is named by its smallest doc_id; it is complete when each of its documents has an edge to each. One
+    task joins all edges, with 150 bytes for a document: those with a near duplicate, of which copies count once.
+
+    Raises:
+        MemoryError: in that task, when there are more than MAX_EDGES.
+    """
+
+    def join(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        held, count = [], 0
+        for batch in batches:
+            held.append(batch)
+            count += len(batch)
+            if count > MAX_EDGES:
+                raise MemoryError(f"duplicate_clusters: over {MAX_EDGES:,} pairs of near duplicates, wanted no more")
+        if held:
+            edges = pa.Table.from_batches(held)
+            found = components.of_edges(*(edges.column(side).combine_chunks() for side in ("left_id", "right_id")))
+            yield from pa.Table.from_batches([found]).to_batches(max_chunksize=1 << 16)
+
+    schema = "node string, component string, degree bigint, size bigint"
+    nodes = edges.repartition(1).mapInArrow(join, schema)
+    is_complete = F.min("degree").over(Window.partitionBy("component")) == F.col("size") - 1
+    return nodes.select(F.col("node").alias("doc_id"), "component", is_complete.alias("is_complete"))
+
+
+def _linked(nodes: DataFrame, documents: DataFrame, params: ClusterParams) -> DataFrame:
+    """One row (doc_id, cluster_id) per row of `nodes`: its component, or the part of it in which all are alike."""
+    geometry = params.geometry
+    if params.linkage == CONNECTED or geometry is None:
+        return nodes.select("doc_id", F.col("component").alias("cluster_id"))
+    # In a component that is not complete some pairs were not compared, or were and are not similar.
+    sparse = nodes.where(~F.col("is_complete")).select("doc_id", "component")
+    # Key: documents have one text each.
+    texts = documents.select("doc_id", "text").join(sparse, "doc_id", how="inner")
+    split = (
+        texts.repartition("component")
+        .sortWithinPartitions("component", "doc_id")
+        .mapInArrow(
+            partial(_split, similarity=params.similarity, geometry=geometry), "doc_id string, cluster_id string"
+        )
+    )
+    whole = nodes.where("is_complete").select("doc_id", F.col("component").alias("cluster_id"))
+    return whole.unionByName(split)
+
+
+def _split(batches: Iterable[pa.RecordBatch], similarity: float, geometry: Geometry) -> Iterator[pa.RecordBatch]:
+    """Components in order, one after the other, to clusters; each is named by its first document, the smallest."""
+    component: str | None = None
+    link, names = CompleteLink(similarity), list[str]()
+    for batch in batches:
+        ids, of = batch.column("doc_id").to_pylist(), batch.column("component").to_pylist()
+        clusters = []
+        texts = batch.column("text").to_pylist()
+        sets = shingles.split(*shingles.sets_of(texts, geometry.size, geometry.unit))
+        for doc_id, name, found in zip(ids, of, sets, strict=True):
+            if name != component:
+                component, link, names = name, CompleteLink(similarity), []
+            place = link.place(found)
+            if place == len(names):
+                names.append(doc_id)
+            clusters.append(names[place])
+        yield pa.RecordBatch.from_arrays([batch.column("doc_id"), pa.array(clusters)], names=["doc_id", "cluster_id"])
+
+
+DUPLICATE_CLUSTERS = Stage(
+    duplicate_clusters,
+    inputs=(tables.CAPTURES, tables.DOCUMENTS, tables.DOCUMENT_MINHASH, tables.DUPLICATE_PAIRS, tables.SEMANTIC_PAIRS),
+    output=tables.DUPLICATE_CLUSTERS,
+    params=ClusterParams,
+)

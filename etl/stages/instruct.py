@@ -342,7 +342,8 @@ class InstructionRecipe:
 
     Of exact copies that pass every rule, the one of smallest place is kept. An example whose similarity to one of
     smaller id is `max_similarity` or more is dropped; null keeps near copies. Which example that is does not depend on
-    the recipe: a near copy of one that a rule drops goes with it.
+    the recipe: a near copy of one that a rule drops goes with it. An example that holds more of an item of a benchmark
+    than `max_contamination`, a share, is dropped; null looks for none.
     """
 
     __pydantic_config__ = STRICT
@@ -352,6 +353,7 @@ class InstructionRecipe:
     source: str
     rules: tuple[InstructionRule, ...]
     max_similarity: float | None = MIN_SIMILARITY
+    max_contamination: float | None = None
 
     def __post_init__(self) -> None:
         problems = []
@@ -382,6 +384,7 @@ def instruction_dispositions(
     instructions: DataFrame,
     preferences: DataFrame,
     instruction_duplicates: DataFrame,
+    instruction_contamination: DataFrame,
     params: InstructionDispositionParams,
 ) -> DataFrame:
     """One row per row of `instructions` and of `preferences`: kept, or dropped by which rule, and why.
@@ -397,8 +400,13 @@ def instruction_dispositions(
     )
     error = F.col("import_error")
     unread = F.when(error.isNotNull(), _reason("import_error", "import_error", error))
-    failed = F.coalesce(unread, *[F.when(_fails(rule), _rule_reason(rule)) for rule in recipe.rules])
-    judged = given.where(of_collection).withColumn("reason", failed).join(near, ["kind", "example_id"], how="left")
+    found = instruction_contamination.where(of_collection).select("kind", *_PLACE, "contamination", "benchmarks")
+    # Key: `instruction_contamination` has at most one row per place.
+    given = given.where(of_collection).join(found, ["kind", *_PLACE], how="left")
+    failed = F.coalesce(
+        unread, _contaminated(recipe), *[F.when(_fails(rule), _rule_reason(rule)) for rule in recipe.rules]
+    )
+    judged = given.withColumn("reason", failed).join(near, ["kind", "example_id"], how="left")
     final = _with_near_copies(_with_copies(judged), recipe.max_similarity)
     return final.select(
         F.lit(recipe.name).alias("recipe"),
@@ -456,6 +464,16 @@ def _with_near_copies(judged: DataFrame, bound: float | None) -> DataFrame:
     ).withColumn("reason", F.when(is_near, reason).otherwise(F.col("reason")))
 
 
+def _contaminated(recipe: InstructionRecipe) -> Column:
+    """Why an example is dropped that holds items of benchmarks, or null."""
+    bound, value = recipe.max_contamination, F.col("contamination")
+    if bound is None:
+        return F.lit(None)
+    items = F.concat(F.lit("holds items of "), F.array_join("benchmarks", ", "))
+    share = F.format_string(f", %.3f of one, wanted at most {bound:g}", value)
+    return F.when(value > bound, _reason("contaminated", "contamination", F.concat(items, share), value, bound))
+
+
 def _rule_reason(rule: InstructionRule) -> Column:
     value = F.col(rule.signal)
     is_value = F.concat(F.lit(f"{rule.signal} is "), F.coalesce(value.cast("string"), F.lit("missing")))
@@ -486,7 +504,12 @@ INSTRUCTION_DUPLICATES = Stage(
 )
 INSTRUCTION_DISPOSITIONS = Stage(
     instruction_dispositions,
-    inputs=(tables.INSTRUCTIONS, tables.PREFERENCES, tables.INSTRUCTION_DUPLICATES),
+    inputs=(
+        tables.INSTRUCTIONS,
+        tables.PREFERENCES,
+        tables.INSTRUCTION_DUPLICATES,
+        tables.INSTRUCTION_CONTAMINATION,
+    ),
     output=tables.INSTRUCTION_DISPOSITIONS,
     params=InstructionDispositionParams,
 )

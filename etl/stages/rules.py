@@ -22,7 +22,10 @@ SIGNAL_TABLES: tuple[Table, ...] = (
     tables.DOCUMENT_TOKENS,
     tables.DOCUMENT_QUALITY,
     tables.DOCUMENT_PII,
+    tables.DOCUMENT_CONTAMINATION,
 )
+# Made only where a run names benchmarks, so that a recipe whose rules do not read it does without.
+OPTIONAL = tables.DOCUMENT_CONTAMINATION
 SIGNALS = {column: table.name for table in reversed(SIGNAL_TABLES) for column in table.columns}
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import random
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -45,7 +46,7 @@ def rows(spark: SparkSession, table: Table, given: list[dict[str, Any]]) -> Data
     """Rows of a table from the columns that matter; the others are null, or empty where the contract forbids null."""
     fillers = {"string": "", "bigint": 0, "int": 0, "double": 0.0}
     empty = {
-        field.name: None if field.nullable else fillers[field.dataType.simpleString()] for field in table.schema.fields
+        field.name: None if field.nullable else fillers.get(field.dataType.simpleString(), []) for field in table.schema
     }
     return spark.createDataFrame([Row(**(empty | {"collection": "c"} | values)) for values in given], table.schema)
 
@@ -248,8 +249,10 @@ def decide(
     pairs: list[dict[str, Any]] | None = None,
     near: dict[str, tuple[str, float]] | None = None,
     recipe: InstructionRecipe = RECIPE,
+    contaminated: list[dict[str, Any]] | None = None,
 ) -> dict[int, Row]:
-    """The dispositions by record; `near` are the rows of `instruction_duplicates` that MinHash made."""
+    """The dispositions by record; `near` are the rows of `instruction_duplicates` that MinHash made, and `contaminated`
+    the rows of `instruction_contamination`."""
     duplicates = [
         {"kind": "examples", "example_id": one, "method": "minhash", "duplicate_of": other, "similarity": similarity}
         for one, (other, similarity) in (near or {}).items()
@@ -258,6 +261,7 @@ def decide(
         rows(spark, tables.INSTRUCTIONS, examples),
         rows(spark, tables.PREFERENCES, pairs or []),
         rows(spark, tables.INSTRUCTION_DUPLICATES, duplicates),
+        rows(spark, tables.INSTRUCTION_CONTAMINATION, contaminated or []),
         InstructionDispositionParams("c", recipe),
     ).collect()
     assert len(found) == len(examples) + len(pairs or [])
@@ -362,3 +366,18 @@ def test_wrong_params_are_refused() -> None:
         DuplicateParams("c", bands=0, similarity=2)
     with pytest.raises(ValueError, match="max_record_bytes is 0, wanted at least 1"):
         ImportParams("c", max_record_bytes=0)
+
+
+def test_an_example_that_holds_a_benchmark_is_dropped_where_the_recipe_says_so(spark: SparkSession) -> None:
+    examples = [spoken(record=number, example_id=f"e{number}") for number in range(3)]
+    place = {"collection": "c", "kind": "examples", "source": "s", "file": "f", "part": 0}
+    found = [
+        {**place, "record": record, "contamination": share, "benchmarks": ["gsm8k", "mmlu"]}
+        for record, share in ((0, 0.9), (1, 0.5))
+    ]
+    strict = replace(RECIPE, max_contamination=0.5)
+    decided = decide(spark, examples, recipe=strict, contaminated=found)
+    assert [decided[record]["decision"] for record in range(3)] == ["dropped", "kept", "kept"]
+    assert decided[0]["rule"] == "contaminated"
+    assert decided[0]["detail"] == "holds items of gsm8k, mmlu, 0.900 of one, wanted at most 0.5"
+    assert {row["decision"] for row in decide(spark, examples, contaminated=found).values()} == {"kept"}

@@ -1,0 +1,134 @@
+"""Clusters: copies by what they share, near duplicates by what was measured, and no chain joins what is unlike."""
+
+from __future__ import annotations
+
+import random
+from typing import Any
+
+import pytest
+from pyspark.sql import DataFrame, SparkSession
+
+from etl import tables
+from etl.kernels import minhash
+from etl.kernels.minhash import Geometry
+from etl.stages.dedup import CONNECTED, ClusterParams, duplicate_clusters
+from etl.stages.minhash import MinHashParams, document_minhash, duplicate_candidates, duplicate_pairs
+from tests.stages.test_curate import rows
+
+GEOMETRY = Geometry("small", "one word", "these tests", size=1, bands=32, rows=2)
+INDEX = MinHashParams(GEOMETRY)
+
+
+def clusters(spark: SparkSession, texts: dict[str, str | None], params: ClusterParams, partitions: int = 2) -> Any:
+    """The members of each cluster that these documents make, by its name."""
+    given = [{"doc_id": doc_id, "text": text} for doc_id, text in texts.items()]
+    documents: DataFrame = rows(spark, tables.DOCUMENTS, *given).repartition(partitions, "doc_id")
+    indexed = document_minhash(documents, INDEX).localCheckpoint()
+    candidates = duplicate_candidates(indexed, INDEX)
+    pairs = duplicate_pairs(candidates, documents, rows(spark, tables.DUPLICATE_PAIRS), INDEX)
+    found = duplicate_clusters(
+        rows(spark, tables.CAPTURES), documents, indexed, pairs, rows(spark, tables.SEMANTIC_PAIRS), params
+    ).collect()
+    members: dict[str, set[str]] = {}
+    for row in found:
+        members.setdefault(row["cluster_id"], set()).add(row["doc_id"])
+    assert len(found) == sum(map(len, members.values()))
+    for row in found:
+        assert row["cluster_id"] == min(members[row["cluster_id"]])
+        assert row["cluster_size"] == len(members[row["cluster_id"]])
+    return members
+
+
+def chain(links: int, words: int = 20, step: int = 2) -> dict[str, str | None]:
+    """Texts that each share all but `step` words with the one before; the first and the last share next to none."""
+    return {
+        f"link{number:02d}": " ".join(f"w{word}" for word in range(number * step, number * step + words))
+        for number in range(links)
+    }
+
+
+NEAR = ClusterParams("minhash", 0.8, geometry=GEOMETRY)
+
+
+def test_a_chain_is_cut_where_its_ends_are_unlike(spark: SparkSession) -> None:
+    texts = chain(9)
+    connected = clusters(spark, texts, ClusterParams("minhash", 0.8, CONNECTED, GEOMETRY))
+    assert connected == {"link00": set(texts)}
+    complete = clusters(spark, texts, NEAR)
+    sets = {doc_id: minhash.shingle_hashes(text or "", 1) for doc_id, text in texts.items()}
+    for members in complete.values():
+        assert all(minhash.jaccard(sets[one], sets[other]) >= 0.8 for one in members for other in members)
+    assert sum(map(len, complete.values())) >= 8
+
+
+def test_copies_follow_the_document_that_stands_for_them(spark: SparkSession) -> None:
+    texts = chain(9)
+    copied = texts | {f"copy of {doc_id}": (text or "").upper() + "." for doc_id, text in texts.items()}
+    copied |= {"alone": "nothing like it", "again": "Nothing like it!"}
+    alone, found = clusters(spark, texts, NEAR), clusters(spark, copied, NEAR)
+    assert found.pop("again") == {"again", "alone"}
+    together = {frozenset(m | {f"copy of {doc_id}" for doc_id in m}) for m in alone.values()}
+    left_over = set(texts) - set().union(*alone.values())
+    assert {frozenset(m) for m in found.values()} == together | {frozenset({d, f"copy of {d}"}) for d in left_over}
+
+
+def test_partitions_change_no_cluster(spark: SparkSession) -> None:
+    rng = random.Random(2)
+    words = [f"w{number}" for number in range(40)]
+    texts: dict[str, str | None] = {
+        f"{family}{number}": " ".join(rng.sample(words, 36)) + f" family{family} " * 2
+        for family in range(4)
+        for number in range(15)
+    }
+    assert clusters(spark, texts, NEAR, partitions=1) == clusters(spark, texts, NEAR, partitions=5)
+
+
+def test_copies_share_a_hash_and_meanings_a_pair(spark: SparkSession) -> None:
+    documents = rows(
+        spark,
+        tables.DOCUMENTS,
+        *[
+            {"doc_id": doc_id, "text": text, "text_hash": text}
+            for doc_id, text in (("a", "One."), ("b", "One."), ("c", "one"))
+        ],
+        {"doc_id": "d"},
+        {"doc_id": "e"},
+    )
+    captures = rows(
+        spark,
+        tables.CAPTURES,
+        *[{"doc_id": doc_id, "content_digest": digest} for doc_id, digest in zip("abcde", "12223", strict=True)],
+    )
+    indexed, pairs = document_minhash(documents, INDEX), rows(spark, tables.DUPLICATE_PAIRS)
+    meanings = rows(
+        spark,
+        tables.SEMANTIC_PAIRS,
+        {"model": "m", "left_id": "a", "right_id": "d", "similarity": 0.8},
+        {"model": "m", "left_id": "d", "right_id": "e", "similarity": 0.79},
+        {"model": "other", "left_id": "b", "right_id": "c", "similarity": 0.9},
+    )
+
+    def members(method: str, **params: Any) -> set[str]:
+        asked = ClusterParams(method, **params)
+        found = duplicate_clusters(captures, documents, indexed, pairs, meanings, asked).collect()
+        return {row["doc_id"] for row in found}
+
+    assert members("exact") == {"a", "b"}
+    assert members("normal") == {"a", "b", "c"}
+    assert members("payload") == {"b", "c"}
+    assert members("semantic", linkage=CONNECTED, model="m") == {"a", "d"}
+
+
+@pytest.mark.parametrize(
+    ("values", "message"),
+    [
+        ({"method": "fuzzy"}, "method is 'fuzzy', wanted one of payload, exact, normal, minhash, semantic"),
+        ({"similarity": 1.5}, "similarity is 1.5, wanted more than 0, at most 1"),
+        ({"linkage": "single"}, "linkage is 'single', wanted complete or connected"),
+        ({"method": "semantic"}, "method is 'semantic', wanted a model, and connected linkage"),
+        ({"method": "minhash"}, "method is 'minhash' without a geometry to compare shingles by"),
+    ],
+)
+def test_bad_params_are_refused(values: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        ClusterParams(**values)
