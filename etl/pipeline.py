@@ -27,13 +27,13 @@ from etl.stages.annotate import (
 from etl.stages.contamination import DOCUMENT_CONTAMINATION, ContaminationParams
 from etl.stages.curate import CORPUS, DISPOSITIONS, CorpusParams, Recipe
 from etl.stages.dedup import (
-    COMPLETE,
     CONNECTED,
     DUPLICATE_CLUSTERS,
     EXACT,
     NORMAL,
     PAYLOAD,
     SEMANTIC,
+    STAR,
     ClusterParams,
 )
 from etl.stages.embed import DOCUMENT_EMBEDDINGS, EmbedParams
@@ -85,7 +85,7 @@ class DuplicatesConfig:
 
     geometry: str = "fineweb"
     similarity: float = 0.8
-    linkage: str = COMPLETE
+    linkage: str = STAR
     neighbours: int = 8
     neighbours_in_crowd: int = 3
     reindex: bool = False

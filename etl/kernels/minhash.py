@@ -4,8 +4,8 @@ The Jaccard similarity of two texts is the share of their shingles (`etl.kernels
 estimates it (Broder 1997): each of its values is the smallest shingle hash after a random permutation, and two texts
 agree in one with the probability of their similarity. Bands of some values each find the similar without comparing all
 with all: texts of similarity s share at least one of b bands of r rows with probability 1 - (1 - s**r)**b. Bands only
-propose; `compare` decides, and `CompleteLink` sees to it that all members of a cluster are similar, where similarity
-alone makes chains.
+propose; `compare` decides. Similarity alone makes chains: with `StarLink` all members of a cluster are similar to its
+founder, with `CompleteLink` to each other.
 
 `batch` and `compare` read a `Geometry`, of which ``conf/minhash`` has the published ones. Functions ending in ``_of``
 do many texts at once in ragged arrays, as `etl.kernels.shingles` has them. Nothing here depends on the machine, the
@@ -33,6 +33,7 @@ __all__ = [
     "CompleteLink",
     "Curve",
     "Geometry",
+    "StarLink",
     "band_hashes",
     "band_hashes_of",
     "batch",
@@ -323,6 +324,42 @@ def curve(geometry: Geometry, threshold: float = 0.8) -> Curve:
         recall=mean(threshold, 1),
         false_candidates=mean(0, threshold),
     )
+
+
+class StarLink:
+    """Puts sets of shingles into clusters around founders: every member is similar to its founder, no two founders are.
+
+    Sets are placed one by one: each joins the likest founder that it is at least `similarity` like, the first of
+    several, or founds a cluster. So a set that comes after all that it may be dropped for is dropped for one that it
+    was compared with, and of two that are kept it is known that they are not alike. At most `MAX_TRIED` founders are
+    compared with a set, those that share most of its first shingles. A set that was placed before is where it was.
+
+    Raises:
+        ValueError: `similarity` is not in (0, 1].
+    """
+
+    def __init__(self, similarity: float) -> None:
+        if not 0 < similarity <= 1:
+            raise ValueError(f"similarity is {similarity:g}, wanted more than 0 and at most 1")
+        self._similarity = similarity
+        self._founders = _Founders(similarity)
+        self._sets: list[Hashes] = []
+        self._cluster_of: dict[bytes, int] = {}  # by the digest of a set
+
+    def place(self, hashes: Hashes) -> int:
+        """The number of the cluster that a set joins; `hashes` are sorted and without repeats. The first one is 0."""
+        digest = hashlib.blake2b(_little(hashes), digest_size=16).digest()
+        if digest not in self._cluster_of:
+            self._cluster_of[digest] = self._place(hashes)
+        return self._cluster_of[digest]
+
+    def _place(self, hashes: Hashes) -> int:
+        found = [(-jaccard(hashes, self._sets[number]), number) for number in self._founders.like(hashes)]
+        if found and -min(found)[0] >= self._similarity:
+            return min(found)[1]
+        self._sets.append(hashes)
+        self._founders.add(hashes, len(self._sets) - 1)
+        return len(self._sets) - 1
 
 
 class CompleteLink:

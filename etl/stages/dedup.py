@@ -13,13 +13,13 @@ from pyspark.sql import functions as F
 from etl import tables
 from etl.config import STRICT
 from etl.kernels import components, shingles
-from etl.kernels.minhash import CompleteLink, Geometry
+from etl.kernels.minhash import CompleteLink, Geometry, StarLink
 from etl.stage import Stage
 from etl.stages import minhash
 
 PAYLOAD, EXACT, NORMAL, MINHASH, SEMANTIC = "payload", "exact", "normal", minhash.MINHASH, "semantic"
 METHODS = (PAYLOAD, EXACT, NORMAL, MINHASH, SEMANTIC)
-COMPLETE, CONNECTED = "complete", "connected"
+STAR, COMPLETE, CONNECTED = "star", "complete", "connected"
 
 MAX_EDGES = 100_000_000  # that one task joins: some 10 GB
 
@@ -32,16 +32,21 @@ class ClusterParams:
     duplicates (minhash) are pairs of at least `similarity`, by the shingles of `geometry`; of the same meaning
     (semantic) are pairs whose embeddings by `model` have at least that cosine.
 
-    `linkage` says when more than two are one cluster. complete: all of them are alike, each to each, so that whichever
-    is kept, the others are proven to be alike to it. connected: each is alike to some other, as in connected
-    components, where a chain of small differences can join what has little in common.
+    `linkage` says when more than two near duplicates are one cluster.
+    - star: each is alike to the one fetched first, which is the one that recipes keep when they prefer no other, and
+      the first ones of two clusters are not alike. So what goes away was compared with what stays, and what stays is
+      no near duplicate of what stays.
+    - complete: all are alike, each to each, so that whichever is kept, the others are proven to be alike to it. Two
+      that are kept may be alike.
+    - connected: each is alike to some other, as in connected components, where a chain of small differences can join
+      what has little in common.
     """
 
     __pydantic_config__ = STRICT
 
     method: str = EXACT
     similarity: float = 0.8
-    linkage: str = COMPLETE
+    linkage: str = STAR
     geometry: Geometry | None = None
     model: str | None = None
 
@@ -51,8 +56,8 @@ class ClusterParams:
             problems.append(f"method is {self.method!r}, wanted one of {', '.join(METHODS)}")
         if not 0 < self.similarity <= 1:
             problems.append(f"similarity is {self.similarity:g}, wanted more than 0, at most 1")
-        if self.linkage not in (COMPLETE, CONNECTED):
-            problems.append(f"linkage is {self.linkage!r}, wanted {COMPLETE} or {CONNECTED}")
+        if self.linkage not in (STAR, COMPLETE, CONNECTED):
+            problems.append(f"linkage is {self.linkage!r}, wanted {STAR}, {COMPLETE} or {CONNECTED}")
         if self.method == MINHASH and self.geometry is None:
             problems.append("method is 'minhash' without a geometry to compare shingles by")
         if self.method == SEMANTIC and (self.model is None or self.linkage != CONNECTED):
@@ -87,10 +92,14 @@ def duplicate_clusters(
         }[params.method]
         first = F.min("doc_id").over(Window.partitionBy("hash"))
         members = hashed.where(F.col("hash").isNotNull()).select("doc_id", first.alias("cluster_id"))
-    size = F.count(F.lit(1)).over(Window.partitionBy("cluster_id"))
-    return members.select(
-        F.lit(params.method).alias("method"), "doc_id", "cluster_id", size.alias("cluster_size")
-    ).where(F.col("cluster_size") >= 2)
+    cluster = Window.partitionBy("cluster_id")
+    found = members.select(
+        F.lit(params.method).alias("method"),
+        "doc_id",
+        F.min("doc_id").over(cluster).alias("cluster_id"),
+        F.count(F.lit(1)).over(cluster).alias("cluster_size"),
+    )
+    return found.where(F.col("cluster_size") >= 2)
 
 
 def _alike(pairs: DataFrame, documents: DataFrame, params: ClusterParams) -> DataFrame:
@@ -100,8 +109,8 @@ def _alike(pairs: DataFrame, documents: DataFrame, params: ClusterParams) -> Dat
     """
     is_copy = F.col("left_set") == F.col("right_set")
     similar = pairs.where(~is_copy & (F.col("similarity") >= params.similarity))
-    linked = _linked(_components(similar.select("left_id", "right_id")), documents, params)
     copies = pairs.where(is_copy)
+    linked = _linked(_components(similar.select("left_id", "right_id")), copies, documents, params)
     rows = linked.select(F.col("doc_id").alias("first"), "doc_id", "cluster_id")
     for copy in ("left_id", "right_id"):
         rows = rows.unionByName(
@@ -145,30 +154,38 @@ def _components(edges: DataFrame) -> DataFrame:
     return nodes.select(F.col("node").alias("doc_id"), "component", is_complete.alias("is_complete"))
 
 
-def _linked(nodes: DataFrame, documents: DataFrame, params: ClusterParams) -> DataFrame:
-    """One row (doc_id, cluster_id) per row of `nodes`: its component, or the part of it in which all are alike."""
+def _linked(nodes: DataFrame, copies: DataFrame, documents: DataFrame, params: ClusterParams) -> DataFrame:
+    """One row (doc_id, cluster_id) per row of `nodes`: its component, or the part of it that the linkage makes.
+
+    Documents of a component are placed in order of fetch_time, that of the earliest copy, then doc_id.
+    """
     geometry = params.geometry
     if params.linkage == CONNECTED or geometry is None:
         return nodes.select("doc_id", F.col("component").alias("cluster_id"))
     # In a component that is not complete some pairs were not compared, or were and are not similar.
     sparse = nodes.where(~F.col("is_complete")).select("doc_id", "component")
-    # Key: documents have one text each.
-    texts = documents.select("doc_id", "text").join(sparse, "doc_id", how="inner")
+    fetched = documents.select(F.col("doc_id").alias("right_id"), "fetch_time")
+    earliest = copies.select("left_id", "right_id").join(fetched, "right_id", how="inner")
+    earliest = earliest.groupBy(F.col("left_id").alias("doc_id")).agg(F.min("fetch_time").alias("copied"))
+    # Key: documents have one row each, `earliest` one for each that has copies.
+    texts = documents.select("doc_id", "fetch_time", "text").join(sparse, "doc_id", how="inner")
+    texts = texts.join(earliest, "doc_id", how="left")
+    order = ("component", F.asc_nulls_last(F.least("fetch_time", "copied")), "doc_id")
     split = (
         texts.repartition("component")
-        .sortWithinPartitions("component", "doc_id")
-        .mapInArrow(
-            partial(_split, similarity=params.similarity, geometry=geometry), "doc_id string, cluster_id string"
-        )
+        .sortWithinPartitions(*order)
+        .select("component", "doc_id", "text")
+        .mapInArrow(partial(_split, params=params, geometry=geometry), "doc_id string, cluster_id string")
     )
     whole = nodes.where("is_complete").select("doc_id", F.col("component").alias("cluster_id"))
     return whole.unionByName(split)
 
 
-def _split(batches: Iterable[pa.RecordBatch], similarity: float, geometry: Geometry) -> Iterator[pa.RecordBatch]:
-    """Components in order, one after the other, to clusters; each is named by its first document, the smallest."""
+def _split(batches: Iterable[pa.RecordBatch], params: ClusterParams, geometry: Geometry) -> Iterator[pa.RecordBatch]:
+    """Components, one after the other, to clusters; each is named by its first document."""
+    linkage = {STAR: StarLink, COMPLETE: CompleteLink}[params.linkage]
     component: str | None = None
-    link, names = CompleteLink(similarity), list[str]()
+    link, names = linkage(params.similarity), list[str]()
     for batch in batches:
         ids, of = batch.column("doc_id").to_pylist(), batch.column("component").to_pylist()
         clusters = []
@@ -176,7 +193,7 @@ def _split(batches: Iterable[pa.RecordBatch], similarity: float, geometry: Geome
         sets = shingles.split(*shingles.sets_of(texts, geometry.size, geometry.unit))
         for doc_id, name, found in zip(ids, of, sets, strict=True):
             if name != component:
-                component, link, names = name, CompleteLink(similarity), []
+                component, link, names = name, linkage(params.similarity), []
             place = link.place(found)
             if place == len(names):
                 names.append(doc_id)

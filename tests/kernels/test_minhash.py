@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from etl import config
 from etl.errors import ConfigError
 from etl.kernels import minhash, shingles
-from etl.kernels.minhash import CompleteLink, Geometry
+from etl.kernels.minhash import CompleteLink, Geometry, StarLink
 from tests.bench import planted
 
 BANDS, ROWS = 14, 8
@@ -406,6 +406,22 @@ def test_every_pair_of_a_cluster_is_similar(sets: list[set[int]], threshold: flo
 
 
 @settings(deadline=None)
+@given(near_sets, st.sampled_from([0.3, 0.5, 0.8, 1.0]))
+def test_members_are_like_their_founder_and_founders_unlike(sets: list[set[int]], threshold: float) -> None:
+    link = StarLink(threshold)
+    founders: list[set[int]] = []
+    for each in sets:
+        number = link.place(as_hashes(each))
+        alike = [similarity(each, founder) for founder in founders]
+        if number == len(founders):
+            assert max(alike, default=-1) < threshold
+            founders.append(each)
+        else:
+            assert alike[number] >= threshold
+            assert alike[number] == max(alike)
+
+
+@settings(deadline=None)
 @given(near_sets, st.sampled_from([0.3, 0.6, 0.8]))
 def test_sets_that_are_all_similar_are_one_cluster(sets: list[set[int]], threshold: float) -> None:
     alike: list[set[int]] = []
@@ -468,3 +484,5 @@ def test_a_full_cluster_is_followed_by_another() -> None:
 def test_a_linkage_says_all_that_is_wrong_with_it() -> None:
     with pytest.raises(ValueError, match=r"similarity is 0, wanted .*; max_kept is 0, wanted at least 1"):
         CompleteLink(0, 0)
+    with pytest.raises(ValueError, match=r"similarity is 2, wanted more than 0 and at most 1"):
+        StarLink(2)

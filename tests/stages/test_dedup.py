@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+from datetime import datetime
+from itertools import combinations
 from typing import Any
 
 import pytest
@@ -11,7 +13,7 @@ from pyspark.sql import DataFrame, SparkSession
 from etl import tables
 from etl.kernels import minhash
 from etl.kernels.minhash import Geometry
-from etl.stages.dedup import CONNECTED, ClusterParams, duplicate_clusters
+from etl.stages.dedup import COMPLETE, CONNECTED, ClusterParams, duplicate_clusters
 from etl.stages.minhash import MinHashParams, document_minhash, duplicate_candidates, duplicate_pairs
 from tests.stages.test_curate import rows
 
@@ -19,9 +21,16 @@ GEOMETRY = Geometry("small", "one word", "these tests", size=1, bands=32, rows=2
 INDEX = MinHashParams(GEOMETRY)
 
 
-def clusters(spark: SparkSession, texts: dict[str, str | None], params: ClusterParams, partitions: int = 2) -> Any:
+def clusters(
+    spark: SparkSession,
+    texts: dict[str, str | None],
+    params: ClusterParams,
+    partitions: int = 2,
+    fetched: dict[str, datetime] | None = None,
+) -> Any:
     """The members of each cluster that these documents make, by its name."""
-    given = [{"doc_id": doc_id, "text": text} for doc_id, text in texts.items()]
+    times = fetched or {}
+    given = [{"doc_id": doc_id, "text": text, "fetch_time": times.get(doc_id)} for doc_id, text in texts.items()]
     documents: DataFrame = rows(spark, tables.DOCUMENTS, *given).repartition(partitions, "doc_id")
     indexed = document_minhash(documents, INDEX).localCheckpoint()
     candidates = duplicate_candidates(indexed, INDEX)
@@ -47,7 +56,7 @@ def chain(links: int, words: int = 20, step: int = 2) -> dict[str, str | None]:
     }
 
 
-NEAR = ClusterParams("minhash", 0.8, geometry=GEOMETRY)
+NEAR = ClusterParams("minhash", 0.8, COMPLETE, GEOMETRY)
 
 
 def test_a_chain_is_cut_where_its_ends_are_unlike(spark: SparkSession) -> None:
@@ -59,6 +68,19 @@ def test_a_chain_is_cut_where_its_ends_are_unlike(spark: SparkSession) -> None:
     for members in complete.values():
         assert all(minhash.jaccard(sets[one], sets[other]) >= 0.8 for one in members for other in members)
     assert sum(map(len, complete.values())) >= 8
+
+
+def test_what_a_star_drops_is_like_what_it_keeps(spark: SparkSession) -> None:
+    """The ends of the chain were fetched first, so that it is taken apart from both."""
+    texts = chain(9)
+    fetched = {doc_id: datetime(2024, 1, 9 - abs(4 - number)) for number, doc_id in enumerate(texts)}
+    star = clusters(spark, texts, ClusterParams("minhash", 0.8, geometry=GEOMETRY), fetched=fetched)
+    sets = {doc_id: minhash.shingle_hashes(text or "", 1) for doc_id, text in texts.items()}
+    first = [min(members, key=lambda doc_id: (fetched[doc_id], doc_id)) for members in star.values()]
+    for founder, members in zip(first, star.values(), strict=True):
+        assert all(minhash.jaccard(sets[founder], sets[member]) >= 0.8 for member in members)
+    kept = [*first, *(set(texts) - set().union(*star.values()))]
+    assert not [(one, other) for one, other in combinations(kept, 2) if minhash.jaccard(sets[one], sets[other]) >= 0.8]
 
 
 def test_copies_follow_the_document_that_stands_for_them(spark: SparkSession) -> None:
@@ -124,7 +146,7 @@ def test_copies_share_a_hash_and_meanings_a_pair(spark: SparkSession) -> None:
     [
         ({"method": "fuzzy"}, "method is 'fuzzy', wanted one of payload, exact, normal, minhash, semantic"),
         ({"similarity": 1.5}, "similarity is 1.5, wanted more than 0, at most 1"),
-        ({"linkage": "single"}, "linkage is 'single', wanted complete or connected"),
+        ({"linkage": "single"}, "linkage is 'single', wanted star, complete or connected"),
         ({"method": "semantic"}, "method is 'semantic', wanted a model, and connected linkage"),
         ({"method": "minhash"}, "method is 'minhash' without a geometry to compare shingles by"),
     ],
