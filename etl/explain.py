@@ -21,7 +21,8 @@ from rich.text import Text
 
 from etl import cli, funnel, job, tables
 from etl.lake import Lake
-from etl.stages.curate import Recipe
+from etl.stages.curate import DUPLICATES, Recipe
+from etl.stages.dedup import MINHASH, SEMANTIC
 from etl.stages.extract import PAGE_RECORDS
 from etl.stages.rules import SIGNAL_TABLES, SIGNALS, Rule
 from etl.tables import Table
@@ -211,18 +212,65 @@ def _check(rule: Rule, row: Fields, measured: Fields, *, was_asked: bool) -> Che
 
 
 def _duplicates(lake: Lake, doc_id: str) -> list[Fields]:
-    """The clusters of a document, each with its first members and who of them was kept by which recipe."""
+    """The clusters of a document, each with some members, those first that are kept by a recipe.
+
+    A member has `similarity` to the document where the two were compared, or else None.
+    """
     clusters = lake.read(tables.DUPLICATE_CLUSTERS)
+    mine = [row.asDict() for row in clusters.where(F.col("doc_id") == doc_id).collect()]
     found = []
-    for cluster in [row.asDict() for row in clusters.where(F.col("doc_id") == doc_id).collect()]:
+    for cluster in sorted(mine, key=lambda row: list(DUPLICATES).index(row["method"])):
         same = (F.col("cluster_id") == cluster["cluster_id"]) & (F.col("method") == cluster["method"])
-        members = clusters.where(same).select("doc_id").orderBy("doc_id").limit(MAX_MEMBERS)
+        members = clusters.where(same).select("doc_id")
         # Key: doc_id and recipe name a disposition, and a cluster has a document once.
         decided = lake.read(tables.DISPOSITIONS).join(members, "doc_id", how="left_semi")
         kept = F.array_sort(F.collect_set(F.when(F.col("decision") == "kept", F.col("recipe"))))
-        rows = decided.groupBy("doc_id", "url").agg(kept.alias("kept_by")).orderBy("doc_id").collect()
-        found.append({**cluster, "members": [row.asDict() for row in rows]})
+        fates = decided.groupBy("doc_id", "url").agg(kept.alias("kept_by"))
+        rows = fates.orderBy(F.size("kept_by") == 0, "doc_id").limit(MAX_MEMBERS).collect()
+        similar = _similarities(lake, cluster["method"], doc_id, [row["doc_id"] for row in rows])
+        found.append(
+            {
+                **cluster,
+                "least": _least(lake, cluster["method"]),
+                "members": [{**row.asDict(), "similarity": similar.get(row["doc_id"])} for row in rows],
+            }
+        )
     return found
+
+
+def _similarities(lake: Lake, method: str, doc_id: str, others: Sequence[str]) -> dict[str, float]:
+    """By doc_id of `others`: how similar each was measured to be to a document.
+
+    Of documents with one set of shingles one was compared for all, so near duplicates are looked up by their sets.
+    """
+    if method == SEMANTIC:
+        pairs = lake.read(tables.SEMANTIC_PAIRS)
+        names = {other: other for other in others}
+        mine: str | None = doc_id
+    elif method == MINHASH:
+        pairs = lake.read(tables.DUPLICATE_PAIRS).where(F.col("method") == method)
+        pairs = pairs.select(F.col("left_set").alias("left_id"), F.col("right_set").alias("right_id"), "similarity")
+        indexed = lake.read(tables.DOCUMENT_MINHASH).where(F.col("doc_id").isin(doc_id, *others))
+        names = {row["doc_id"]: row["shingle_set"] for row in indexed.select("doc_id", "shingle_set").collect()}
+        mine = names.get(doc_id)
+    else:
+        return {}
+    if mine is None:
+        return {}
+    other = F.when(F.col("left_id") == mine, F.col("right_id")).otherwise(F.col("left_id"))
+    asked = pairs.where((F.col("left_id") == mine) | (F.col("right_id") == mine))
+    rows = asked.groupBy(other.alias("other")).agg(F.max("similarity").alias("similarity")).collect()
+    measured = {row["other"]: float(row["similarity"]) for row in rows}
+    found = {other: 1.0 if method == MINHASH and name == mine else measured.get(name) for other, name in names.items()}
+    return {other: value for other, value in found.items() if value is not None and other != doc_id}
+
+
+def _least(lake: Lake, method: str) -> float | None:
+    """The similarity from which documents are duplicates by a method, where it has one and a commit of ours says so."""
+    if method not in (MINHASH, SEMANTIC):
+        return None
+    metadata = lake.last_metadata(tables.DUPLICATE_CLUSTERS, {"method": [method]})
+    return float(metadata["params"]["similarity"]) if metadata is not None else None
 
 
 def _training(lake: Lake, doc_id: str) -> list[Fields]:
@@ -396,20 +444,46 @@ def _number(value: Any) -> str:
     return "none" if value is None else str(value)
 
 
+# What the documents of a cluster have in common, by method.
+_COMMON = {
+    "payload": "documents were sent as these bytes",
+    "exact": "documents have this text",
+    "normal": "documents have these words",
+    "minhash": "documents have nearly this text",
+    "semantic": "documents say the same",
+}
+
+
 def _copies(life: Life) -> list[tuple[str, Text]]:
     if not life.duplicates:
         return [("duplicates", Text("none found"))] if "language" in life.scores else []
     facts = []
     for cluster in life.duplicates:
-        text = Text(f"{cluster['cluster_size']:,} documents have this text ({cluster['method']})")
+        how = cluster["method"] if cluster["least"] is None else f"{cluster['method']}, {cluster['least']:g} or more"
+        text = Text(f"{cluster['cluster_size']:,} {_COMMON[cluster['method']]} ({how})")
         for member in cluster["members"]:
             fate = f"kept by {', '.join(member['kept_by'])}" if member["kept_by"] else "dropped"
             itself = " (this page)" if member["doc_id"] == life.capture["doc_id"] else ""
-            text.append(f"\n{fate}: {member['url']}{itself}")
+            similar = f", {member['similarity']:.3f} like this page" if member["similarity"] is not None else ""
+            text.append(f"\n{fate}: {member['url']}{itself}{similar}")
         if cluster["cluster_size"] > len(cluster["members"]):
             text.append(f"\nand {cluster['cluster_size'] - len(cluster['members']):,} more")
         facts.append(("duplicates", text))
     return facts
+
+
+def _survivor(life: Life, decision: Decision) -> str | None:
+    """The page for which this one was dropped as a duplicate."""
+    survivor = decision.disposition["duplicate_of"]
+    if decision.is_kept or survivor is None:
+        return None
+    for cluster in life.duplicates:
+        rule, _ = DUPLICATES[cluster["method"]]
+        for member in cluster["members"] if rule == decision.disposition["rule"] else ():
+            if member["doc_id"] == survivor:
+                more = f", {member['similarity']:.3f} like this page" if member["similarity"] is not None else ""
+                return f"gives way to {member['url']}{more}"
+    return None
 
 
 def _verdict(decision: Decision) -> Text:
@@ -427,9 +501,14 @@ def _decided(life: Life) -> list[tuple[str, Text]]:
         if decision.is_kept and decision.checks:
             passed = sum(check.outcome == "pass" for check in decision.checks)
             text.append(f", {passed} rules pass")
+        if decision.is_kept and (decision.disposition["stands_for"] or 1) > 1:
+            text.append(f", and it stands for {decision.disposition['stands_for']:,} documents with its duplicates")
         tokens = decision.corpus_tokens
         if tokens is not None and tokens != decision.disposition["tokens"]:
             text.append(f"\n{tokens:,} of {decision.disposition['tokens']:,} tokens are left after its line filter")
+        survivor = _survivor(life, decision)
+        if survivor is not None:
+            text.append(f"\n{survivor}")
         also = [rule for rule in decision.disposition["failed_rules"] if rule != decision.disposition["rule"]]
         if also:
             text.append(f"\nfails as well: {', '.join(also)}")

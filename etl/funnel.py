@@ -30,7 +30,11 @@ REASONS = {
     "extract_timeout": "reading the page took too long",
     "extract_undecodable": "the bytes are text in no encoding",
     "extract_crash": "the extractor crashed on the page",
-    "exact_duplicate": "the same text as a page that is kept",
+    "payload_duplicate": "the same bytes as a page that is preferred to it",
+    "exact_duplicate": "the same text as a page that is preferred to it",
+    "normal_duplicate": "the same words as a page that is preferred to it",
+    "near_duplicate": "nearly the text of a page that is preferred to it",
+    "semantic_duplicate": "of the same meaning as a page that is preferred to it",
 }
 STAGE_WORDS = {
     "captures": "crawl",
@@ -38,6 +42,7 @@ STAGE_WORDS = {
     "document_language": "language",
     "document_quality": "quality",
     "document_tokens": "length",
+    "document_contamination": "contamination",
     "duplicate_clusters": "duplicates",
 }
 _BLOCKS, _SHADE = " ▏▎▍▌▋▊▉█", "░"
@@ -63,8 +68,8 @@ class Funnel:
     """What a recipe did to the records of a lake: drops in the order of its checks.
 
     `pages` are the records whose type can hold one; `corpus_tokens` are what is left of `kept_tokens` after the recipe
-    has removed lines; `idle` are the rules of the recipe that dropped nothing; `duplicates` is what it looks for, None
-    where the recipe is not known.
+    has removed lines; `idle` are the rules of the recipe that dropped nothing; `duplicates` are the methods by which it
+    looks for duplicates, None where the recipe is not known.
     """
 
     recipe: str
@@ -76,7 +81,7 @@ class Funnel:
     kept_tokens: int
     corpus_tokens: int
     idle: tuple[str, ...]
-    duplicates: str | None
+    duplicates: tuple[str, ...] | None
 
     @property
     def no_pages(self) -> int:

@@ -56,6 +56,7 @@ DROPS_BY_RULE_AND_HOST = load("drops_by_rule_and_host")
 HOST_SHARES = load("host_shares")
 LANGUAGE_SHARES = load("language_shares")
 DUPLICATES_KEPT = load("duplicates_kept")
+DUPLICATE_EVIDENCE = load("duplicate_evidence")
 ANNOTATIONS = load("annotations")
 ARCHIVE_HEALTH = load("archive_health")
 LEDGER = load("ledger")
@@ -69,6 +70,7 @@ ALL = (
     HOST_SHARES,
     LANGUAGE_SHARES,
     DUPLICATES_KEPT,
+    DUPLICATE_EVIDENCE,
     ANNOTATIONS,
     ARCHIVE_HEALTH,
     LEDGER,

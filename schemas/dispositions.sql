@@ -15,7 +15,7 @@ CREATE TABLE IF NOT EXISTS dispositions (
   threshold          DOUBLE          COMMENT 'The bound it missed, when it is a number',
   detail             STRING          COMMENT 'The reason in words, with value and bound',
   failed_rules       ARRAY<STRING>   COMMENT 'Every rule that failed, in the order of the recipe',
-  duplicate_of       STRING          COMMENT 'doc_id of the survivor, for a duplicate',
+  duplicate_of       STRING          COMMENT 'Of a duplicate, doc_id of the one preferred to it; a later method can drop that one in turn',
   stands_for         BIGINT          COMMENT 'Documents that pass every rule and of which this one is kept, itself among them; null when dropped',
   language           STRING          COMMENT 'document_language.language',
   tokens             BIGINT          COMMENT 'document_tokens.tokens; null where there is no text'

@@ -129,11 +129,51 @@ def test_a_page_without_text_says_why(lake: Lake) -> None:
 def test_a_copy_names_the_one_that_is_kept(lake: Lake) -> None:
     row = page_of(lake, "rule = 'exact_duplicate'")
     life = life_of(lake, row["doc_id"])
-    (cluster,) = life.duplicates
-    kept_by = {member["doc_id"]: member["kept_by"] for member in cluster["members"]}
+    exact, near = life.duplicates
+    assert (exact["method"], near["method"]) == ("exact", "minhash")
+    kept_by = {member["doc_id"]: member["kept_by"] for member in exact["members"]}
     assert kept_by[row["duplicate_of"]] == ["fineweb"]
     assert kept_by[row["doc_id"]] == []
     assert {check.outcome for check in life.decisions[0].checks} == {"pass"}
+    survivor = next(member for member in exact["members"] if member["doc_id"] == row["duplicate_of"])
+    text = wide(life)
+    assert f"{exact['cluster_size']} documents have this text (exact)" in text
+    assert f"gives way to {survivor['url']}\n" in text
+
+
+def test_a_near_duplicate_says_how_alike_it_was_measured_to_be(lake: Lake) -> None:
+    row = page_of(lake, "rule = 'near_duplicate'")
+    life = life_of(lake, row["doc_id"])
+    near = next(cluster for cluster in life.duplicates if cluster["method"] == "minhash")
+    similar = {member["doc_id"]: member["similarity"] for member in near["members"]}
+    assert similar[row["doc_id"]] is None and near["least"] == 0.8
+    survivor = next(member for member in near["members"] if member["doc_id"] == row["duplicate_of"])
+    assert survivor["kept_by"] == ["fineweb"] and near["members"][0]["kept_by"], "those that are kept come first"
+    # Of documents with one set of shingles one was compared for all.
+    sets = {each["doc_id"]: each["shingle_set"] for each in lake.read(tables.DOCUMENT_MINHASH).collect()}
+    measured = {
+        frozenset((pair["left_set"], pair["right_set"])): pair["similarity"]
+        for pair in lake.read(tables.DUPLICATE_PAIRS).collect()
+    }
+    for doc_id, similarity in similar.items():
+        both = frozenset((sets[doc_id], sets[row["doc_id"]]))
+        if doc_id != row["doc_id"]:
+            assert similarity == (measured.get(both) if len(both) == 2 else 1.0)
+    text = wide(life)
+    assert f"{near['cluster_size']} documents have nearly this text (minhash, 0.8 or more)" in text
+    assert f"gives way to {survivor['url']}, {survivor['similarity']:.3f} like this page" in text
+
+
+def test_a_survivor_says_for_how_many_it_stands(lake: Lake) -> None:
+    row = page_of(lake, "stands_for > 1")
+    assert f"it stands for {row['stands_for']} documents with its duplicates" in wide(life_of(lake, row["doc_id"]))
+
+
+def wide(life: Life) -> str:
+    """What is printed where no line is broken and none has spaces at its end."""
+    stream = io.StringIO()
+    explain.show(life, Console(file=stream, width=400))
+    return "\n".join(line.rstrip() for line in stream.getvalue().splitlines()) + "\n"
 
 
 def test_the_whole_text_is_printed_when_asked(kept: Life) -> None:
@@ -183,8 +223,13 @@ def test_ranges_are_asked_of_the_place_where_the_archive_is() -> None:
 def test_no_page_can_steer_the_terminal() -> None:
     evil = "\x1b[2J\x1b]0;owned\x07 \u202egnp.exe \x9b1m [bold]no markup[/bold]"
     document = dict.fromkeys(tables.DOCUMENTS.columns, evil) | {"text_length": 3, "skipped": None}
-    disposition = dict.fromkeys(tables.DISPOSITIONS.columns, evil) | {"value": None, "failed_rules": [evil]}
-    cluster = {"method": "exact", "cluster_size": 2, "members": [{"doc_id": evil, "url": evil, "kept_by": []}]}
+    disposition = dict.fromkeys(tables.DISPOSITIONS.columns, evil) | {
+        "value": None,
+        "failed_rules": [evil],
+        "rule": "exact_duplicate",
+    }
+    member = {"doc_id": evil, "url": evil, "kept_by": [], "similarity": 0.9}
+    cluster = {"method": "exact", "cluster_size": 2, "least": None, "members": [member]}
     numbers = {"warc_record_offset": 1, "warc_record_length": 1, "payload_length": 1}
     life = Life(
         capture=dict.fromkeys(CAPTURE, evil) | numbers,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import json
 import math
@@ -23,12 +24,14 @@ from etl import report, tables
 from etl.errors import ConfigError
 from etl.funnel import Funnel, Step
 from etl.kernels import intervals
+from etl.kernels.minhash import Geometry
 from etl.kernels.quality_score import PHI, TARGET, Estimate, Factor, Gain, Part, gain, product, ratio, score
 from etl.lake import Lake
-from etl.report import answers, claims, estimates, gains, instructions
+from etl.report import answers, claims, estimates, gains, instructions, sections
 from etl.report.estimates import Moments
 from etl.report.instructions import Decided
 from etl.report.sections import Subject
+from etl.stages.dedup import ClusterParams
 from etl.tables import Table
 from tests.conftest import runner_on
 from tests.test_report import Page, words
@@ -269,9 +272,10 @@ def a_funnel() -> Funnel:
         Step("document_language", "language", "not en", 3, 30, 7, 70, 0.7),
         Step("document_quality", "short", "too short", 1, 5, 6, 65, 0.6),
         Step("document_quality", "long", "too long", 1, 15, 5, 50, 0.5),
-        Step("duplicate_clusters", "exact_duplicate", "a copy", 2, 20, 3, 30, 0.3),
+        Step("duplicate_clusters", "exact_duplicate", "a copy", 1, 10, 4, 40, 0.4),
+        Step("duplicate_clusters", "near_duplicate", "nearly a copy", 1, 10, 3, 30, 0.3),
     )
-    return Funnel("r", 14, 10, 100, steps, 3, 30, 25, (), "exact")
+    return Funnel("r", 14, 10, 100, steps, 3, 30, 25, (), ("exact", "minhash"))
 
 
 @pytest.fixture(scope="module")
@@ -293,7 +297,7 @@ def filled(empty: Lake, bare: dict[str, Any]) -> Lake:
     parts: list[tuple[Table, list[dict[str, Any]], dict[str, list[str]]]] = [
         (tables.DOCUMENT_TOKENS, DOCUMENTS, {"warc_filename": ["w"]}),
         (tables.DOCUMENTS, TEXTS, {"warc_filename": ["w"]}),
-        (tables.DUPLICATE_CLUSTERS, CLUSTERS, {"method": ["exact"]}),
+        (tables.DUPLICATE_CLUSTERS, CLUSTERS, {"method": ["exact", "minhash"]}),
         (tables.CORPUS, CORPUS, {"recipe": ["r"]}),
         (tables.TRAINING_SETS, SETS, {"training_set": [row["training_set"] for row in SETS]}),
         (tables.INSTRUCTIONS, INSTRUCTIONS, {"collection": ["c"]}),
@@ -351,10 +355,16 @@ CLUSTERS = [
     {"method": "exact", "doc_id": name, "cluster_id": f"{name[0]}1", "cluster_size": 3 if name[0] == "a" else 2}
     for name in NAMES[:5]
 ]
+# Nearly the same are a and b, and two of the others.
+CLUSTERS += [
+    {"method": "minhash", "doc_id": name, "cluster_id": cluster, "cluster_size": len(members)}
+    for cluster, members in (("a1", NAMES[:5]), ("s2", ["s2", "s3"]))
+    for name in members
+]
 # Kept: one a, and twice the same text, which lines removed have made equal; of twelve words, so eight 5-grams.
 SAME = "m n o p q r s t u v w x"
 CORPUS = [
-    {"recipe": "r", "doc_id": doc_id, "crawl": "k", "text": text, "tokens": 10}
+    {"recipe": "r", "doc_id": doc_id, "crawl": "k", "text": text, "tokens": 10, "stands_for": 1}
     for doc_id, text in (("a1", "a b c d e f g h i j k l"), ("s1", SAME), ("s2", SAME))
 ]
 
@@ -542,7 +552,7 @@ def test_a_bare_lake_says_not_measured_everywhere(bare: dict[str, Any]) -> None:
 
 def test_copies_are_counted_by_text(subject: Subject) -> None:
     """Ten documents are seven texts, of 3 * 10 + 2 * 30 + 5 * 20 tokens, or 10 + 30 + 100 once; three kept are two."""
-    copies = subject.copies
+    copies = subject.copies["exact"]
     assert copies.documents is not None and copies.tokens is not None
     assert (copies.documents.before.value, copies.documents.before.n) == (pytest.approx(0.7), 10)
     assert (copies.documents.after.value, copies.documents.after.n) == (pytest.approx(2 / 3), 3)
@@ -558,13 +568,58 @@ def test_copies_are_counted_by_text(subject: Subject) -> None:
     assert copies.tokens.ratio.low == pytest.approx(low)
 
 
+def test_near_copies_are_counted_in_what_exact_ones_leave(subject: Subject) -> None:
+    """The seven texts are five clusters, whose first ones have 10 + 4 * 20 tokens."""
+    near = subject.copies["minhash"]
+    assert near.documents is not None and near.tokens is not None
+    assert (near.documents.before.value, near.documents.before.n) == (0.5, 10)
+    assert (near.documents.after.value, near.documents.after.n) == (pytest.approx(2 / 3), 3)
+    assert (near.tokens.before.value, near.tokens.after.value, near.tokens.after.n) == (190, 90, 5)
+    sizes, once, everything = [5, 2, 1, 1, 1], [10, 20, 20, 20, 20], [30 + 60, 20, 40, 20, 20]
+    low, _ = intervals.ratio([1] * 5, sizes, floor=0.0)
+    assert near.documents.before.low == pytest.approx(low)
+    low, _ = intervals.ratio(once, everything, floor=0.0)
+    assert near.tokens.ratio.low == pytest.approx(low)
+
+
+def test_a_method_that_was_not_used_is_not_measured(subject: Subject, said: dict[str, Any]) -> None:
+    assert subject.copies["semantic"] == gains.Copies()
+    assert "semantic the same meaning not measured not measured" in said["deduplication"]["text"]
+    values = {
+        told.answer.name: told.value
+        for key in ("curation", "deduplication")
+        for line in said[key]["data"]["comparison"].lines
+        for told in line.told
+    }
+    assert values["unique_semantic"] is values["semantic_tokens"] is None
+    assert values["unique_near"] is not None and values["fuzzy_tokens"] is not None
+
+
+def test_a_method_that_found_nothing_is_measured(empty: Lake, spark: SparkSession) -> None:
+    """A commit says that clusters were looked for, though there are no rows."""
+    lake = runner_on(spark, Path(str(empty.warehouse)).parent / "alone", "alone").lake
+    put(lake, tables.DOCUMENT_TOKENS, DOCUMENTS, {"warc_filename": ["w"]})
+    part, params = {"method": ["minhash"]}, ClusterParams("minhash", geometry=Geometry("g", "", ""))
+    metadata = {"slice": part, "params": dataclasses.asdict(params)}
+    lake.replace(tables.DUPLICATE_CLUSTERS, lake.read(tables.DUPLICATE_CLUSTERS), part, metadata)
+    tokens = {method: found.tokens for method, found in gains.copies(lake, "r").items()}
+    assert tokens["minhash"] is not None and tokens["minhash"].ratio.value == 1 and tokens["semantic"] is None
+    subject = Subject(lake, a_funnel(), training_set="")
+    assert subject.recall is not None and subject.recall.here is None
+    template = report.environment().get_template("sections/duplicates.html.j2")
+    text = words(template.render(data=sections.duplicates(subject), subject=subject))
+    assert "nearly the same text similarity 0.8 or more 0 0 0 0 0" in text
+    assert "0 pairs of different texts were compared; 0 are at least 0.8 alike" in text
+
+
 def test_copies_are_shown_beside_the_claim(said: dict[str, Any]) -> None:
-    assert "190 → 140" in said["deduplication"]["text"] and "\u221226.3%" in said["deduplication"]["text"]
+    text = said["deduplication"]["text"]
+    assert "190 → 140" in text and "190 → 90" in text
+    assert "original 10 190 5 50 1.2T tokens" in text
+    assert "exact the same text, letter by letter 7 140 \u221226.3% 4 40 \u221220.0% 800B (\u221233%)" in text
+    assert "fuzzy nearly the same text 5 90 \u221252.6% 3 30 \u221240.0% 627B (\u221248% in all)" in text
+    assert "nearly the same text +33.3%" in text and "50.0% → 66.7% n = 10 → 3 documents" in text
     assert "70.0% → 66.7% n = 10 → 3 documents" in said["curation"]["text"]
-    assert (
-        "documents that pass the rules of r 5 3 not measured 50 30 not measured \u221240.0%"
-        in said["deduplication"]["text"]
-    )
 
 
 def test_each_text_counts_once_in_the_diversity(subject: Subject) -> None:
@@ -680,8 +735,8 @@ def test_the_quality_score_shows_products_and_no_whole(said: dict[str, Any]) -> 
     assert data["whole"] is None
     data_part, instruction, alignment = data["parts"]
     assert [factor.gain is not None for factor in data_part.factors] == [False, True, True]
-    assert data_part.product.value == pytest.approx(2 / 3 / 0.7 * 16 / 24)
-    assert "Data, product of 2 of 3 factors 0.635" in text
+    assert data_part.product.value == pytest.approx(2 / 3 / 0.5 * 16 / 24)
+    assert "Data, product of 2 of 3 factors 0.889" in text and "documents that are no copy or near copy" in text
     assert "Alignment, product of 0 of 3 factors not measured" in text
     assert len(instruction.measured) == 1 and not alignment.measured
     missing = [factor for each in data["parts"] for factor in each.factors if factor.gain is None]
@@ -692,7 +747,7 @@ def test_text_from_data_is_text(said: dict[str, Any]) -> None:
     """A source and a model are called <script>."""
     everything = "".join(found["source"] for found in said.values())
     tags = Counter(tag for tag, _ in Page(everything).seen)
-    assert tags["script"] == 0 and tags["table"] == tags["caption"] == 12 + 12
+    assert tags["script"] == 0 and tags["table"] == tags["caption"] == 12 + 13
     assert EVIL in said["instruction_sources"]["text"] and EVIL in said["benchmarks"]["text"]
 
 
@@ -728,7 +783,7 @@ def test_answers_of_the_sample_are_measured(lake: Lake, crawl: Any) -> None:
         for told in line.told
         if told.value is not None
     }
-    assert set(values) == {"clean_text", "language_purity", "unique_exact"}
+    assert set(values) == {"clean_text", "language_purity", "unique_exact", "unique_near"}
     purity = values["language_purity"].gain
     assert subject.scores is not None
     spoken = subject.scores.true_languages

@@ -182,21 +182,113 @@ def test_archive_health_adds_up_and_names_a_failure(lake: Lake) -> None:
     assert "truncated: " in truncated["example"]
 
 
+DROPPED_BY = {"exact": "exact_duplicate", "minhash": "near_duplicate"}
+
+
 def test_of_each_cluster_one_document_is_kept_and_named(lake: Lake, decided: list[Row]) -> None:
-    members: dict[str, list[str]] = defaultdict(list)
+    members: dict[tuple[str, str], list[str]] = defaultdict(list)
     for row in lake.read(tables.DUPLICATE_CLUSTERS).collect():
-        members[row["cluster_id"]].append(row["doc_id"])
+        members[row["method"], row["cluster_id"]].append(row["doc_id"])
     by_id = {row["doc_id"]: row for row in decided}
     found = rows_of(lake, views.DUPLICATES_KEPT)
-    assert {row["cluster_id"] for row in found} == set(members)
+    assert {(row["method"], row["cluster_id"]) for row in found} == set(members) and len(found) == len(members)
     for row in found:
-        kept = [doc_id for doc_id in members[row["cluster_id"]] if by_id[doc_id]["decision"] == "kept"]
-        copies = [doc_id for doc_id in members[row["cluster_id"]] if by_id[doc_id]["duplicate_of"] is not None]
-        assert (row["kept"], row["copies"]) == (len(kept), len(copies))
+        of_cluster = sorted(members[row["method"], row["cluster_id"]])
+        kept = [doc_id for doc_id in of_cluster if by_id[doc_id]["decision"] == "kept"]
+        copies = [doc_id for doc_id in of_cluster if by_id[doc_id]["rule"] == DROPPED_BY[row["method"]]]
+        failed = [doc_id for doc_id in of_cluster if by_id[doc_id]["stage"] not in (None, "duplicate_clusters")]
+        assert (row["kept"], row["copies"], row["failed"]) == (len(kept), len(copies), len(failed))
         assert row["kept_doc_id"] == (kept[0] if kept else None)
         assert row["kept_url"] == (by_id[kept[0]]["url"] if kept else None)
         assert row["tokens_saved"] == sum(by_id[doc_id]["tokens"] for doc_id in copies)
-    assert any(row["copies"] for row in found)
+    assert {row["method"] for row in found if row["copies"]} == set(DROPPED_BY)
+
+
+def test_evidence_says_what_was_measured_and_what_became_of_both(lake: Lake, decided: list[Row]) -> None:
+    by_id = {row["doc_id"]: row for row in decided}
+    cluster = {
+        row["doc_id"]: row["cluster_id"]
+        for row in lake.read(tables.DUPLICATE_CLUSTERS).where("method = 'minhash'").collect()
+    }
+    pairs = {(row["left_id"], row["right_id"]): row for row in lake.read(tables.DUPLICATE_PAIRS).collect()}
+    found = {(row["left_id"], row["right_id"]): row for row in rows_of(lake, views.DUPLICATE_EVIDENCE)}
+    assert found.keys() == pairs.keys()
+    for ids, row in found.items():
+        left, right = (by_id[doc_id] for doc_id in ids)
+        for name in ("method", "similarity", "containment", "bands"):
+            assert row[name] == pairs[ids][name]
+        assert (row["left_url"], row["right_url"]) == (left["url"], right["url"])
+        assert (row["left_fate"], row["right_fate"]) == (left["rule"] or "kept", right["rule"] or "kept")
+        is_one = ids[0] in cluster and cluster[ids[0]] == cluster.get(ids[1])
+        assert row["cluster_id"] == (cluster[ids[0]] if is_one else None)
+        is_survivor = {"left": right["duplicate_of"] == ids[0], "right": left["duplicate_of"] == ids[1]}
+        assert [side for side, is_it in is_survivor.items() if is_it] == [row["survivor"]] * (
+            row["survivor"] is not None
+        )
+    assert {row["survivor"] for row in found.values()} >= {"left", "right"}
+    assert any(row["cluster_id"] is None for row in found.values())
+
+
+def test_a_cluster_whose_last_document_gives_way_elsewhere_has_not_failed(spark: SparkSession) -> None:
+    """Two copies, of which the one that is left is nearly the text of another: it is dropped by the next method."""
+    decided = [
+        ("r", "a", "u/a", "dropped", "duplicate_clusters", "exact_duplicate", 5),
+        ("r", "b", "u/b", "dropped", "duplicate_clusters", "near_duplicate", 7),
+        ("r", "c", "u/c", "kept", None, None, 9),
+        ("r", "d", "u/d", "dropped", "document_quality", "short", 1),
+    ]
+    columns = "recipe string, doc_id string, url string, decision string, stage string, rule string, tokens bigint"
+    spark.createDataFrame(decided, columns).createOrReplaceTempView("dispositions")
+    clusters = [("exact", each, "a", 2) for each in "ab"] + [("minhash", each, "a", 4) for each in "abcd"]
+    columns = "method string, doc_id string, cluster_id string, cluster_size bigint"
+    spark.createDataFrame(clusters, columns).createOrReplaceTempView("duplicate_clusters")
+    try:
+        found = {row["method"]: row for row in spark.sql(views.DUPLICATES_KEPT.query).collect()}
+    finally:
+        spark.catalog.dropTempView("dispositions")
+        spark.catalog.dropTempView("duplicate_clusters")
+    names = ("kept", "copies", "failed", "kept_url", "tokens_saved")
+    assert {method: tuple(row[name] for name in names) for method, row in found.items()} == {
+        "exact": (0, 1, 0, None, 5),
+        "minhash": (1, 1, 1, "u/c", 7),
+    }
+
+
+def test_evidence_of_meaning_stands_beside_that_of_words(spark: SparkSession) -> None:
+    frames = {
+        "dispositions": (
+            "recipe string, doc_id string, url string, decision string, rule string, duplicate_of string",
+            [
+                ("r", "a", "u/a", "dropped", "semantic_duplicate", "b"),
+                ("r", "b", "u/b", "kept", None, None),
+            ],
+        ),
+        "duplicate_pairs": (
+            "method string, left_id string, right_id string, similarity double, containment double, bands array<int>",
+            [("minhash", "a", "b", 0.5, 0.6, [3])],
+        ),
+        "semantic_pairs": ("model string, left_id string, right_id string, similarity double", [("m", "a", "b", 0.96)]),
+        "duplicate_clusters": (
+            "method string, doc_id string, cluster_id string",
+            [
+                ("semantic", "a", "a"),
+                ("semantic", "b", "a"),
+            ],
+        ),
+    }
+    for name, (columns, values) in frames.items():
+        spark.createDataFrame(values, columns).createOrReplaceTempView(name)
+    try:
+        found = {row["method"]: row for row in spark.sql(views.DUPLICATE_EVIDENCE.query).collect()}
+    finally:
+        for name in frames:
+            spark.catalog.dropTempView(name)
+    names = ("model", "similarity", "containment", "bands", "cluster_id", "left_fate", "right_fate", "survivor")
+    fates = ("semantic_duplicate", "kept", "right")
+    assert {method: tuple(row[name] for name in names) for method, row in found.items()} == {
+        "minhash": (None, 0.5, 0.6, [3], None, *fates),
+        "semantic": ("m", 0.96, None, None, "a", *fates),
+    }
 
 
 def test_annotations_have_every_signal_of_every_document(lake: Lake) -> None:

@@ -6,18 +6,21 @@ else it has measured on the same question, under its own name.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from etl import views
+from etl import tables, views
 from etl.funnel import STAGE_WORDS
 from etl.kernels.quality_score import PHI, TARGET, Gain, score
 from etl.lake import sql_string
 from etl.report import gains
 from etl.report.claims import Fact, Measured, Value, compare
+from etl.report.clusters import METHODS
 from etl.report.models import Evaluation, Model
 from etl.report.quality import parts
 from etl.report.sections import Data, Subject
+from etl.stages.curate import DUPLICATES
+from etl.stages.dedup import EXACT, MINHASH, SEMANTIC
 
 EVALUATIONS = 120  # rows that are shown
 TIMES = "\N{MULTIPLICATION SIGN}"
@@ -37,7 +40,9 @@ def curation(subject: Subject) -> Data:
     values: dict[str, Value | None] = {
         "clean_text": _measured(scores.clean_text if scores else None, "pages"),
         "language_purity": _measured(gains.true_purity(scores, wanted), "documents"),
-        "unique_exact": _measured(subject.copies.documents, "documents"),
+        "unique_exact": _measured(subject.copies[EXACT].documents, "documents"),
+        "unique_near": _measured(subject.copies[MINHASH].documents, "documents"),
+        "unique_semantic": _measured(subject.copies[SEMANTIC].documents, "documents"),
     }
     detected = gains.detected_purity(subject.view(views.LANGUAGE_SHARES), wanted)
     return {
@@ -45,6 +50,7 @@ def curation(subject: Subject) -> Data:
         "detected": detected,
         "languages": sorted(wanted or ()),
         "scores": scores,
+        "asked": subject.funnel.duplicates or (),
     }
 
 
@@ -86,22 +92,88 @@ def classifier(subject: Subject) -> Data:
 _AFTER_TEXT = ("document_language", "document_quality", "document_tokens", "duplicate_clusters")
 
 
+# The steps of the brief and what it says of SlimPajama, by method.
+SLIMPAJAMA = {
+    None: ("original", "1.2T tokens"),
+    EXACT: ("exact", "800B (\N{MINUS SIGN}33%)"),
+    MINHASH: ("fuzzy", "627B (\N{MINUS SIGN}48% in all)"),
+    SEMANTIC: ("semantic", ""),
+}
+
+
+@dataclass(frozen=True)
+class Left:
+    """Documents and their tokens, and the share of the tokens that there were before any deduplication."""
+
+    documents: int
+    tokens: float
+    share: float | None
+
+
+@dataclass(frozen=True)
+class Level:
+    """What a method of deduplication leaves, after those before it: of all documents with text, and of those that pass
+    the rules of the recipe; None where it was not looked for."""
+
+    name: str
+    words: str
+    brief: str
+    everything: Left | None
+    passed: Left | None
+
+
 def deduplication(subject: Subject) -> Data:
-    """3. Documents and tokens before, after exact and after fuzzy deduplication."""
+    """3. Documents and tokens before, after exact, after fuzzy and after semantic deduplication."""
     copies = subject.copies
-    values = {"exact_tokens": _measured(copies.tokens, "documents", "number")}
-    dropped = [step for step in subject.funnel.steps if step.stage == "duplicate_clusters"]
-    funnel = subject.funnel
+    values = {
+        "exact_tokens": _measured(copies[EXACT].tokens, "documents", "number"),
+        "fuzzy_tokens": _measured(copies[MINHASH].tokens, "documents", "number"),
+        "semantic_tokens": _measured(copies[SEMANTIC].tokens, "documents", "number"),
+    }
     return {
         "comparison": compare("deduplication", values),
-        "copies": copies,
-        "passed": {
-            "documents": funnel.kept + sum(step.documents_dropped for step in dropped),
-            "tokens": funnel.kept_tokens + sum(step.tokens_dropped for step in dropped),
-            "documents_after": funnel.kept,
-            "tokens_after": funnel.kept_tokens,
-        },
+        "levels": list(_levels(subject)) if copies[EXACT].tokens else [],
+        "unique": [(METHODS[method], copies[method].documents) for method in gains.LEVELS if copies[method].documents],
+        "near": subject.near,
+        "recall": subject.recall,
     }
+
+
+def _levels(subject: Subject) -> Iterator[Level]:
+    """The steps of deduplication: those of the claim, and what the recipe looks for besides."""
+    funnel, copies = subject.funnel, subject.copies
+    steps = {step.rule: step for step in funnel.steps if step.stage == tables.DUPLICATE_CLUSTERS.name}
+    used = {method for method, (rule, _) in DUPLICATES.items() if rule in steps or method in (funnel.duplicates or ())}
+    at_first = (
+        funnel.kept + sum(step.documents_dropped for step in steps.values()),
+        funnel.kept_tokens + sum(step.tokens_dropped for step in steps.values()),
+    )
+    whole = copies[EXACT].tokens
+    all_at_first = (whole.before.n, whole.before.value) if whole else None
+    name, brief = SLIMPAJAMA[None]
+    yield Level(name, "", brief, _left(all_at_first, all_at_first), _left(at_first, at_first))
+    left = at_first
+    for method, (rule, _) in DUPLICATES.items():
+        if method not in used and method not in gains.LEVELS:
+            continue
+        if rule in steps:
+            left = (left[0] - steps[rule].documents_dropped, left[1] - steps[rule].tokens_dropped)
+        measured = copies[method].tokens if method in copies else None
+        own_name, words = METHODS[method]
+        name, brief = SLIMPAJAMA.get(method, (own_name, ""))
+        yield Level(
+            name,
+            words,
+            brief,
+            _left((measured.after.n, measured.after.value) if measured else None, all_at_first),
+            _left(left if method in used else None, at_first),
+        )
+
+
+def _left(now: tuple[int, float] | None, before: tuple[int, float] | None) -> Left | None:
+    if now is None or before is None:
+        return None
+    return Left(*now, now[1] / before[1] if before[1] else None)
 
 
 def mixture(subject: Subject) -> Data:
@@ -217,7 +289,9 @@ def quality_and_quantity(subject: Subject) -> Data:
 
 def quality_score(subject: Subject) -> Data:
     """11. The quality score, factor by factor."""
-    found = parts(unique=subject.copies.documents, diversity=subject.diversity, prompts=subject.instruction_diversity)
+    near = subject.copies[MINHASH].documents
+    unique, is_near = near or subject.copies[EXACT].documents, near is not None
+    found = parts(unique=unique, is_near=is_near, diversity=subject.diversity, prompts=subject.instruction_diversity)
     whole = score(found)
     text = (
         None if whole is None else Fact(f"{whole.value:.3f}", f"{whole.low:.3f} to {whole.high:.3f}, n = {whole.n:,}")
@@ -242,6 +316,10 @@ class Step:
     items: str
 
 
+# Of each method of `gains.LEVELS` what it finds, with what those before it find.
+_COPIES = ("copy", "copy or near copy", "copy, near copy or of the same meaning")
+
+
 def returns(subject: Subject) -> Data:
     """12. What each step returned: curation by ratio, training by change against the parent and what it took."""
     scores, wanted = subject.scores, gains.recipe_languages(subject.applied)
@@ -250,7 +328,10 @@ def returns(subject: Subject) -> Data:
         Step(
             "rule on language", "documents truly in the languages asked", gains.true_purity(scores, wanted), "documents"
         ),
-        Step("exact deduplication", "documents that are no copy", subject.copies.documents, "documents"),
+        *[
+            Step(f"{METHODS[method][0]} deduplication", f"documents that are no {words}", found.documents, "documents")
+            for (method, found), words in zip(subject.copies.items(), _COPIES, strict=True)
+        ],
         Step("recipe as a whole", "different 5-grams of words", subject.diversity, "texts"),
         Step("instruction recipe", "different 3-grams of prompts", subject.instruction_diversity, "prompts"),
     )

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import reduce
 
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 
 from etl import tables
@@ -16,63 +17,90 @@ from etl.report import estimates
 from etl.report.estimates import Grams, Moments, wilson
 from etl.report.scoring import Scores
 from etl.stages.curate import Recipe
-from etl.stages.dedup import EXACT
+from etl.stages.dedup import EXACT, MINHASH, SEMANTIC
 
 SAMPLE_TEXTS = 1000  # of each side, to count different n-grams in
 FIRST_WORDS = 50  # of each text: the shortest that Gopher's rules keep, so that long texts do not count for more
+# By what copies are found here, each method in what those before it have left.
+LEVELS = (EXACT, MINHASH, SEMANTIC)
 
 
 @dataclass(frozen=True)
 class Copies:
-    """Letter-by-letter copies: the share of documents that are none, before and after; tokens, of all and of one copy
-    of each text."""
+    """Copies by one method and those before it in `LEVELS`: the share of documents that are none, before and after;
+    tokens, of all and of one document of each cluster."""
 
-    documents: Gain | None
-    tokens: Gain | None
+    documents: Gain | None = None
+    tokens: Gain | None = None
 
 
-def copies(lake: Lake, recipe: str) -> Copies:
-    """Copies among all documents with text and in the corpus.
+def copies(lake: Lake, recipe: str) -> dict[str, Copies]:
+    """Copies among all documents with text and in the corpus, by method; a method that was not used has no values.
 
-    Items are texts, each with all its copies. Key: a document is in one cluster of a method, which is named by one of
-    its documents, so that this one stands for the text.
+    Items are clusters: documents that stand for each other. Of a cluster one document is taken for the first, which is
+    looked up by the next method. Key: a document is in one cluster of a method.
     """
-    clusters = lake.read(tables.DUPLICATE_CLUSTERS).where(F.col("method") == EXACT)
-    documents = lake.read(tables.DOCUMENT_TOKENS).select("doc_id", "tokens")
-    joined = documents.join(clusters.select("doc_id", "cluster_id", "cluster_size"), "doc_id", how="left")
-    is_first = F.col("cluster_id").isNull() | (F.col("cluster_id") == F.col("doc_id"))
-    all_texts = joined.where(is_first).select(F.coalesce("cluster_size", F.lit(1)).alias("size"), "tokens")
-    all_texts = all_texts.withColumn("side", F.lit("before"))
+    clusters = lake.read(tables.DUPLICATE_CLUSTERS)
+    found = {row["method"] for row in clusters.select("method").distinct().collect()}
+    used = [method for method in LEVELS if method in found or method == EXACT or is_used(lake, method)]
+    documents = lake.read(tables.DOCUMENT_TOKENS).select("doc_id", "tokens", F.col("doc_id").alias("cluster"))
     kept = lake.read(tables.CORPUS).where(F.col("recipe") == recipe)
-    # Lines may have been removed from what is kept, so its copies are counted anew.
-    kept_texts = kept.groupBy(F.md5(F.col("text").cast("binary"))).agg(
-        F.count(F.lit(1)).alias("size"), F.max("tokens").alias("tokens")
-    )
-    kept_texts = kept_texts.select("size", "tokens", F.lit("after").alias("side"))
-    sums = {row["side"]: row.asDict() for row in _sums(all_texts.unionByName(kept_texts)).collect()}
-    before, after = sums.get("before"), sums.get("after")
-    return Copies(
-        documents=gain(
-            None if before is None else _unique_documents(before), None if after is None else _unique_documents(after)
-        ),
-        tokens=None if before is None else _unique_tokens(before),
+    # Lines may have been removed from what is kept, so copies by letters are counted anew.
+    first_copy = F.min("doc_id").over(Window.partitionBy(F.md5(F.col("text").cast("binary"))))
+    kept = kept.select("doc_id", "tokens", first_copy.alias("cluster"))
+    items = []
+    for method in used:
+        documents = _joined(documents, clusters, method)
+        kept = kept if method == EXACT else _joined(kept, clusters, method)
+        items += [_items(documents, method, "before"), _items(kept, method, "after")]
+    sums = {(row["method"], row["side"]): row.asDict() for row in _sums(reduce(DataFrame.unionByName, items)).collect()}
+    return {method: _copies(sums.get((method, "before")), sums.get((method, "after"))) for method in LEVELS}
+
+
+def is_used(lake: Lake, method: str) -> bool:
+    """Whether clusters were looked for by a method, though none may have been found."""
+    return lake.last_metadata(tables.DUPLICATE_CLUSTERS, {"method": [method]}) is not None
+
+
+def _joined(rows: DataFrame, clusters: DataFrame, method: str) -> DataFrame:
+    """`rows` (doc_id, tokens, cluster), where `cluster` names what the method makes of the document that it named."""
+    of_method = clusters.where(F.col("method") == method)
+    of_method = of_method.select(F.col("doc_id").alias("cluster"), F.col("cluster_id").alias("joined"))
+    rows = rows.join(of_method, "cluster", how="left")
+    return rows.select("doc_id", "tokens", F.coalesce("joined", "cluster").alias("cluster"))
+
+
+def _items(rows: DataFrame, method: str, side: str) -> DataFrame:
+    """One row per cluster: its documents, the tokens of its first one, and of all."""
+    return rows.groupBy("cluster").agg(
+        F.lit(method).alias("method"),
+        F.lit(side).alias("side"),
+        F.count(F.lit(1)).cast("double").alias("size"),
+        F.min_by("tokens", "doc_id").cast("double").alias("once"),
+        F.sum("tokens").cast("double").alias("all"),
     )
 
 
-def _sums(texts: DataFrame) -> DataFrame:
-    """One row per side that has texts."""
-    size, tokens = F.col("size").cast("double"), F.col("tokens").cast("double")
+def _copies(before: Mapping[str, float] | None, after: Mapping[str, float] | None) -> Copies:
+    shares = [None if sums is None else _unique_documents(sums) for sums in (before, after)]
+    return Copies(documents=gain(*shares), tokens=None if before is None else _unique_tokens(before))
+
+
+def _sums(items: DataFrame) -> DataFrame:
+    """One row per method and side that has items."""
+    size, once, everything = F.col("size"), F.col("once"), F.col("all")
     sums = {
         "texts": F.count(F.lit(1)),
         "documents": F.sum(size),
         "size_size": F.sum(size * size),
-        "once": F.sum(tokens),
-        "all": F.sum(size * tokens),
-        "once_once": F.sum(tokens * tokens),
-        "once_all": F.sum(size * tokens * tokens),
-        "all_all": F.sum(size * size * tokens * tokens),
+        "once": F.sum(once),
+        "all": F.sum(everything),
+        "once_once": F.sum(once * once),
+        "once_all": F.sum(once * everything),
+        "all_all": F.sum(everything * everything),
     }
-    return texts.groupBy("side").agg(*[F.coalesce(value, F.lit(0.0)).alias(name) for name, value in sums.items()])
+    named = [F.coalesce(value, F.lit(0.0)).alias(name) for name, value in sums.items()]
+    return items.groupBy("method", "side").agg(*named)
 
 
 def _unique_documents(sums: Mapping[str, float]) -> Estimate | None:

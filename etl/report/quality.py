@@ -11,8 +11,10 @@ _NO_JUDGE = (
 )
 
 
-def parts(*, unique: Gain | None, diversity: Gain | None, prompts: Gain | None) -> tuple[Part, ...]:
+def parts(*, unique: Gain | None, is_near: bool, diversity: Gain | None, prompts: Gain | None) -> tuple[Part, ...]:
     """Data, Instruction and Alignment. Baselines: all documents with text; all examples as imported; the parent model.
+
+    `unique` counts near copies as copies when `is_near`, letter-by-letter ones alone when not.
 
     Preference accuracy, which models of the lake have, is no measure of helpfulness: it says which of two given answers
     a model finds likelier, and models that rank well need not answer well (Chen et al. 2024, arXiv 2405.19534).
@@ -21,7 +23,7 @@ def parts(*, unique: Gain | None, diversity: Gain | None, prompts: Gain | None) 
         Factor("educational value", "mean educational score", missing="needs an educational score of every document"),
         Factor(
             "deduplication",
-            "share of documents that are no letter-by-letter copy of another",
+            f"share of documents that are no {'copy or near copy' if is_near else 'letter-by-letter copy'} of another",
             unique,
             "" if unique else "needs documents with text and a corpus",
         ),

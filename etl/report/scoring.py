@@ -1,32 +1,38 @@
 """The lake measured against the truth of an embedded sample: decisions, languages, texts and duplicates.
 
-The sample knows of every page what it is and what a good curator does with it (`etl.sample.kinds`). All sums are made
-in Spark, so that a sample may be large; shares come with a 95 % interval and the number of pages behind them.
+The sample knows of every page what it is and what a good curator does with it (`etl.sample.kinds`). Of pages that are
+duplicates of each other one should be kept, and which one is for the recipe to say, so this part of the truth is
+settled here (`_settled`). All sums are made in Spark, so that a sample may be large; shares come with a 95 % interval
+and the number of pages behind them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pyarrow as pa
-from pyspark.sql import Column, DataFrame, Row
+from pyspark.sql import Column, DataFrame, Row, Window
 from pyspark.sql import functions as F
 from resiliparse.extract.html2text import extract_plain_text
 
 from etl import funnel, tables
 from etl.kernels import html, overlap, warc
 from etl.kernels.quality_score import Estimate, Gain
+from etl.kernels.shingles import WORDS
 from etl.lake import Lake
+from etl.report import clusters
 from etl.report.estimates import Moments, mean, ratio, wilson
-from etl.stages.dedup import EXACT
+from etl.sample.articles import SHINGLE_WORDS
+from etl.sample.kinds import DUPLICATES
+from etl.stages.dedup import EXACT, MINHASH
 
 MISTAKES = 10  # that are named
 _TRUTH_DDL = (
     "warc_filename string, warc_record_offset bigint, url string, kind string, language string, text string, "
-    "duplicate_of string, expected struct<decision: string, rules: array<string>>"
+    "duplicate_of string, jaccard double, expected struct<decision: string, rules: array<string>>"
 )
 
 
@@ -66,6 +72,17 @@ class TrueLanguage:
 
 
 @dataclass(frozen=True)
+class Near:
+    """Pages of the sample that differ from another by some words, by whether they are so like it that one of the two
+    should go, and how many of both are kept. Where the recipe looks for no near duplicates none should go."""
+
+    alike: int
+    alike_kept: int
+    unlike: int
+    unlike_kept: int
+
+
+@dataclass(frozen=True)
 class Scores:
     """What the report shows of all this. Estimates are None where there was no page to measure."""
 
@@ -83,8 +100,10 @@ class Scores:
     true_languages: tuple[TrueLanguage, ...]
     duplicate_recall: Estimate | None
     duplicate_precision: Estimate | None
-    near_duplicates: int
-    near_duplicates_kept: int
+    near_similarity: float | None  # from which near duplicates should be found; None where the recipe looks for none
+    near_recall: Estimate | None
+    near_precision: Estimate | None
+    near: Near
     mistakes: tuple[dict[str, Any], ...]  # the first of them by URL
 
     @property
@@ -94,7 +113,9 @@ class Scores:
 
 def score(lake: Lake, recipe: str, truth: Path) -> Scores:
     """The lake under one recipe against the truth."""
-    pages = _with_f1(_pages(lake, recipe, truth)).persist()
+    similarity = _near_similarity(lake, recipe)
+    measured = _with_f1(_pages(lake, recipe, truth)).persist()
+    pages = _settled(measured, similarity).persist()
     try:
         sums = [row.asDict() for row in _sums(pages).collect()]
         texts = _texts(pages).collect()[0]
@@ -103,11 +124,11 @@ def score(lake: Lake, recipe: str, truth: Path) -> Scores:
         mistakes = _mistakes(pages).collect()
     finally:
         pages.unpersist()
+        measured.unpersist()
     fates = tuple(_fates(sums))
     keep, drop = ([row for row in sums if row["expected"] == word] for word in ("kept", "dropped"))
     kept_right, kept_wrong = _total(keep, "kept"), _total(drop, "kept")
     drop_right, drop_wrong = _total(drop, "dropped"), _total(keep, "dropped") - _total(keep, "excused")
-    near = [row for row in sums if row["kind"] == "near_duplicate"]
     return Scores(
         pages=_total(sums, "pages"),
         not_found=_total(sums, "not_found"),
@@ -123,10 +144,24 @@ def score(lake: Lake, recipe: str, truth: Path) -> Scores:
         true_languages=tuple(TrueLanguage(row["language"], row["documents"], row["kept"]) for row in spoken),
         duplicate_recall=wilson(duplicates["found"], duplicates["planted"]),
         duplicate_precision=wilson(duplicates["true"], duplicates["dropped"]),
-        near_duplicates=_total(near, "pages"),
-        near_duplicates_kept=_total(near, "kept"),
+        near_similarity=similarity,
+        near_recall=wilson(duplicates["near_found"], duplicates["alike"]) if similarity is not None else None,
+        near_precision=wilson(duplicates["near_true"], duplicates["near_dropped"]) if similarity is not None else None,
+        near=Near(*[duplicates[field.name] for field in fields(Near)]),
         mistakes=tuple({**row.asDict(), "detail": funnel.detail(row)} for row in mistakes),
     )
+
+
+def _near_similarity(lake: Lake, recipe: str) -> float | None:
+    """The Jaccard similarity from which two pages are near duplicates under the recipe, if it looks for them.
+
+    None too where the lake compares other shingles than those that the truth counts.
+    """
+    applied, near = funnel.applied(lake, recipe), clusters.settings(lake)
+    if applied is None or MINHASH not in applied.duplicates or near is None or near.geometry is None:
+        return None
+    is_of_truth = (near.geometry.unit, near.geometry.size) == (WORDS, SHINGLE_WORDS)
+    return near.similarity if is_of_truth else None
 
 
 def _pages(lake: Lake, recipe: str, truth: Path) -> DataFrame:
@@ -158,6 +193,7 @@ def _pages(lake: Lake, recipe: str, truth: Path) -> DataFrame:
             F.col("expected.rules").alias("reasons"),
             "url",
             "original",
+            "jaccard",
             "language",
             "text",
             "doc_id",
@@ -173,6 +209,55 @@ def _pages(lake: Lake, recipe: str, truth: Path) -> DataFrame:
             "read",
             *_PAYLOAD,
         )
+    )
+
+
+def _settled(pages: DataFrame, similarity: float | None) -> DataFrame:
+    """`pages` with `family`, and with what should become of each now that it is known which one of a family was kept.
+
+    A family is a page, its exact copies, and its near duplicates of at least `similarity`; it goes by the URL of the
+    page. One of it should be kept, whichever: so a page that was dropped for another of its family was rightly dropped,
+    and a copy that is the only one kept was rightly kept. A near duplicate that is less alike is a page of its own, and
+    should be kept; where no near duplicates are looked for, all are such, and to drop one as a duplicate is excused.
+    """
+    is_exact, is_near = F.col("kind") == "exact_duplicate", F.col("kind") == "near_duplicate"
+    is_alike = is_near & (F.col("jaccard") >= similarity) if similarity is not None else F.lit(False)
+    is_copy = is_exact | is_alike
+    pages = pages.withColumns(
+        {
+            "is_copy": is_copy,
+            "family": F.when(is_copy, F.col("original")).otherwise(F.col("url")),
+            # Of pages that are all no copies, whose family is of those that are like it at all.
+            "kin": F.when(is_exact | is_near, F.col("original")).otherwise(F.col("url")),
+        }
+    )
+    # Key: a doc_id is one page.
+    survivors = pages.where(F.col("doc_id").isNotNull()).select(
+        F.col("doc_id").alias("duplicate_of"),
+        F.col("family").alias("survivor_family"),
+        F.col("kin").alias("survivor_kin"),
+    )
+    joined = pages.join(survivors, "duplicate_of", how="left")
+    is_kept = F.col("decision") == "kept"
+    # The first of a family that is kept is the one that should be: the original, if it is among them.
+    first = F.min(F.when(is_kept, F.struct("is_copy", "url", "doc_id"))).over(Window.partitionBy("family"))["doc_id"]
+    stands_aside = (F.col("stage") == DUPLICATES) & (F.col("family") == F.col("survivor_family"))
+    is_survivor = F.col("is_copy") & is_kept & (F.col("doc_id") == F.col("first"))
+    is_own = is_near & ~F.col("is_copy") & F.lit(similarity is not None)
+    expected = (
+        F.when(F.coalesce(stands_aside, F.lit(False)), "dropped")
+        .when(F.coalesce(is_survivor, F.lit(False)), "kept")
+        .when(F.col("is_copy"), "dropped")
+        .otherwise(F.col("expected"))
+    )
+    reasons = F.when(is_own, F.array().cast("array<string>")).otherwise(
+        F.array_union("reasons", F.array(F.lit(DUPLICATES)))
+    )
+    is_duplicate = F.col("is_copy") | F.coalesce(stands_aside, F.lit(False)) | is_own
+    return (
+        joined.withColumn("first", first)
+        .withColumns({"expected": expected, "reasons": F.when(is_duplicate, reasons).otherwise(F.col("reasons"))})
+        .drop("first")
     )
 
 
@@ -291,40 +376,40 @@ def _mistakes(pages: DataFrame) -> DataFrame:
 
 
 def _duplicates(lake: Lake, pages: DataFrame) -> DataFrame:
-    """One row: exact copies planted and found in one cluster with their original, and drops for a copy that are true.
+    """One row: copies planted and found in one cluster with their original, and drops for a copy that are true.
 
-    A page's family is its original, itself where it is none's exact copy. Of a family one page should be kept, no
-    matter which.
+    A drop is true when what is kept in its place is a copy of the same page. Exact copies are counted by the clusters
+    of exact copies, near duplicates that are alike enough by those of near duplicates.
     """
-    clusters = lake.read(tables.DUPLICATE_CLUSTERS).where(F.col("method") == EXACT).select("doc_id", "cluster_id")
-    is_copy = F.col("kind") == "exact_duplicate"
-    family = F.when(is_copy, F.col("original")).otherwise(F.col("url"))
-    members = pages.where(F.col("doc_id").isNotNull()).join(clusters, "doc_id", how="left")
-    members = members.select(
-        "doc_id",
-        "url",
-        "original",
-        "rule",
-        "duplicate_of",
-        is_copy.alias("is_copy"),
-        family.alias("family"),
-        "cluster_id",
+    found = lake.read(tables.DUPLICATE_CLUSTERS)
+    members = pages.where(F.col("doc_id").isNotNull())
+    names = {EXACT: "exact_cluster", MINHASH: "near_cluster"}
+    for method, name in names.items():
+        of_method = found.where(F.col("method") == method).select("doc_id", F.col("cluster_id").alias(name))
+        members = members.join(of_method, "doc_id", how="left")
+    # Key: the URL of an original is fetched once in a sample, but for revisits, which have no clusters.
+    originals = members.where(F.col("kin") == F.col("url"))
+    originals = originals.groupBy(F.col("url").alias("original")).agg(
+        *[F.max(name).alias(f"original_{name}") for name in names.values()]
     )
-    # Key: a doc_id is one page; the URL of an original is fetched once in a sample.
-    originals = (
-        members.where(~F.col("is_copy"))
-        .groupBy(F.col("url").alias("original"))
-        .agg(F.max("cluster_id").alias("original_cluster"))
-    )
-    survivors = members.select(F.col("doc_id").alias("duplicate_of"), F.col("family").alias("survivor_family"))
-    joined = members.join(originals, "original", how="left").join(survivors, "duplicate_of", how="left")
-    is_drop = F.col("rule") == "exact_duplicate"
-    is_found = F.col("is_copy") & (F.col("cluster_id") == F.col("original_cluster"))
+    joined = members.join(originals, "original", how="left")
+    is_exact, is_near = F.col("kind") == "exact_duplicate", F.col("kind") == "near_duplicate"
+    is_alike, is_kept = is_near & F.col("is_copy"), F.col("decision") == "kept"
+    is_unlike = is_near & ~F.col("is_copy")
+    is_exact_drop, is_near_drop = F.col("rule") == "exact_duplicate", F.col("rule") == "near_duplicate"
+    is_true = F.col("kin") == F.col("survivor_kin")
     counts = {
-        "planted": F.col("is_copy"),
-        "found": is_found,
-        "dropped": is_drop,
-        "true": is_drop & (F.col("family") == F.col("survivor_family")),
+        "planted": is_exact,
+        "found": is_exact & (F.col("exact_cluster") == F.col("original_exact_cluster")),
+        "dropped": is_exact_drop,
+        "true": is_exact_drop & is_true,
+        "near_found": is_alike & (F.col("near_cluster") == F.col("original_near_cluster")),
+        "near_dropped": is_near_drop,
+        "near_true": is_near_drop & is_true,
+        "alike": is_alike,
+        "alike_kept": is_alike & is_kept,
+        "unlike": is_unlike,
+        "unlike_kept": is_unlike & is_kept,
     }
     return joined.agg(*[F.count(F.when(condition, True)).alias(name) for name, condition in counts.items()])
 

@@ -23,19 +23,21 @@ from etl.job import DEFAULT_WAREHOUSE
 from etl.kernels.quality_score import Gain
 from etl.lake import Lake
 from etl.progress import StageRun
-from etl.report import gains, instructions, models, river, scoring
+from etl.report import clusters, gains, instructions, models, river, scoring
+from etl.report.clusters import Recall
 from etl.report.gains import Copies
 from etl.report.instructions import Decided
 from etl.report.models import Evaluation, Model
 from etl.report.scoring import Scores
 from etl.sets import HELD_OUT
 from etl.stages.curate import Recipe
+from etl.stages.dedup import ClusterParams
 from etl.stages.extract import PAGE_RECORDS
 from etl.views import View
 
 EXAMPLES = 3  # of each rule
 SNIPPET = 320  # characters of text
-HOSTS, LANGUAGES, CLUSTERS, ARCHIVES = 20, 20, 8, 20  # rows that are shown
+HOSTS, LANGUAGES, ARCHIVES = 20, 20, 20  # rows that are shown
 QUANTILES = {"5 %": 0.05, "25 %": 0.25, "50 %": 0.5, "75 %": 0.75, "95 %": 0.95}
 
 UNITS = ("tokens", "characters")
@@ -85,9 +87,19 @@ class Subject:
         return None if self.truth is None else scoring.score(self.lake, self.recipe, self.truth)
 
     @cached_property
-    def copies(self) -> Copies:
-        """Letter-by-letter copies among all documents and in the corpus."""
+    def copies(self) -> dict[str, Copies]:
+        """Copies among all documents and in the corpus, by method."""
         return gains.copies(self.lake, self.recipe)
+
+    @cached_property
+    def near(self) -> ClusterParams | None:
+        """How near duplicates were put together."""
+        return clusters.settings(self.lake)
+
+    @cached_property
+    def recall(self) -> Recall | None:
+        """What is found of near duplicates."""
+        return clusters.recall(self.lake, self.near)
 
     @cached_property
     def diversity(self) -> Gain | None:
@@ -166,7 +178,7 @@ class Subject:
 
 # What more than one section asks for, or another property; each group needs only those before it.
 _SHARED = (
-    ("scores", "archives", "examples", "copies", "diversity", "training_sets", "models", "applied"),
+    ("scores", "archives", "examples", "copies", "recall", "diversity", "training_sets", "models", "applied"),
     ("instruction_recipes", "evaluations"),
     ("instruction_diversity", "instruction_sources"),
 )
@@ -338,18 +350,19 @@ def hosts(subject: Subject) -> Data | None:
 
 
 def duplicates(subject: Subject) -> Data:
-    """Clusters of copies, and the largest of them."""
-    view = subject.view(views.DUPLICATES_KEPT)
-    sums = view.agg(
-        F.count(F.lit(1)).alias("clusters"),
-        F.coalesce(F.sum("cluster_size"), F.lit(0)).alias("documents"),
-        F.coalesce(F.sum("copies"), F.lit(0)).alias("copies"),
-        F.coalesce(F.sum("tokens_saved"), F.lit(0)).alias("tokens"),
-        F.count(F.when(F.col("kept") == 0, True)).alias("clusters_without_survivor"),
-    )
-    order = [F.desc("copies"), F.desc("cluster_size"), F.col("cluster_id")]
-    rows = view.where(F.col("copies") > 0).orderBy(*order).limit(CLUSTERS).collect()
-    return {**sums.collect()[0].asDict(), "rows": [row.asDict() for row in rows]}
+    """Clusters by method, compared pairs, the one that is kept of each cluster, and what sources lose."""
+    asked = subject.funnel.duplicates
+    return {
+        "methods": clusters.by_method(subject.view(views.DUPLICATES_KEPT), asked),
+        "names": {method: name for method, (name, _) in clusters.METHODS.items()},
+        "asked": asked,
+        "similarities": clusters.similarities(subject.lake),
+        "near": subject.near,
+        "recall": subject.recall,
+        "pairs": clusters.pairs(subject.lake, subject.near),
+        "survivor": clusters.survivor(subject.applied),
+        "sources": clusters.sources(subject.decided(), subject.applied),
+    }
 
 
 def lengths(subject: Subject) -> Data | None:

@@ -47,6 +47,8 @@ class Sample:
     what should become of it (`etl.sample.archive`, `etl.sample.kinds`). ``summary`` is one object
     with the number of records in each file, so that a ledger can be checked against it. Of a page
     and its exact duplicates one should be kept; the truth takes the one fetched first for the original.
+    A near duplicate has its ``jaccard`` to the original, by runs of five words: from the similarity on
+    that a recipe wants, it is one more of those.
     """
 
     files: tuple[Path, ...]

@@ -62,6 +62,7 @@ KINDS = (
     # Good prose that today's recipe does not want, or has already.
     Kind("other_language", 36, "dropped", (LANGUAGE,)),
     Kind("exact_duplicate", 18, "dropped", (DUPLICATES,)),
+    # How like its original each is, the truth says; a recipe says from where on one of the two should go.
     Kind("near_duplicate", 18, "kept", (DUPLICATES,)),
     # Pages without an article.
     Kind("listing", 8, "dropped", (DOCUMENTS, *NO_PROSE, *REPETITION)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from pyspark.sql import Row, SparkSession
 
 from etl import tables
-from etl.stages.curate import CorpusParams, Recipe, corpus, dispositions
+from etl.stages.curate import Alarm, CorpusParams, Preference, Recipe, corpus, dispositions
 from etl.stages.rules import Early, Rule
 from etl.tables import Table
 
@@ -88,6 +89,38 @@ def annotated(doc_id: str, text: str, **values: Any) -> tuple[dict[str, Any], ..
     )
 
 
+def judge(
+    spark: SparkSession,
+    captures: list[dict[str, Any]],
+    texts: Sequence[tuple[dict[str, Any], ...]],
+    clusters: Sequence[dict[str, Any]] = (),
+    recipe: Recipe = RECIPE,
+    *,
+    others: Sequence[dict[str, Any]] = (),
+    **lists: str,
+) -> list[Row]:
+    """The dispositions of captures; `texts` are rows of `annotated`, `others` documents without annotations."""
+    documents, languages, tokens, quality = zip(*texts, strict=True)
+    return dispositions(
+        rows(spark, tables.CAPTURES, *captures),
+        addresses(spark, captures, **lists),
+        rows(spark, tables.DOCUMENTS, *documents, *others),
+        rows(spark, tables.DOCUMENT_LANGUAGE, *languages),
+        rows(spark, tables.DOCUMENT_TOKENS, *tokens),
+        rows(spark, tables.DOCUMENT_QUALITY, *quality),
+        personal(spark, documents),
+        rows(spark, tables.DOCUMENT_CONTAMINATION),
+        rows(spark, tables.DUPLICATE_CLUSTERS, *clusters),
+        recipe,
+    ).collect()
+
+
+def cluster(method: str, *members: str) -> list[dict[str, Any]]:
+    """The rows of one cluster of duplicates."""
+    size = len(members)
+    return [{"method": method, "doc_id": d, "cluster_id": min(members), "cluster_size": size} for d in members]
+
+
 @pytest.fixture(scope="module")
 def decided(spark: SparkSession) -> dict[str, Row]:
     captures = [
@@ -117,7 +150,6 @@ def decided(spark: SparkSession) -> dict[str, Row]:
         annotated("french", "eau", language="fr", score=0.5),
         annotated("listed", "one two three"),
     ]
-    documents, languages, tokens, quality = zip(*texts, strict=True)
     blank = {
         "doc_id": "blank",
         "warc_filename": "w",
@@ -129,17 +161,8 @@ def decided(spark: SparkSession) -> dict[str, Row]:
     lacking = {**german, "doc_id": "ours_no_more", "skipped": {**why, "rule": "gone"}}
     unscored = {"doc_id": "unscored", "warc_filename": "w", "extractor": "e", "text": "x", "text_hash": "x"}
     pair = {"method": "exact", "cluster_id": "copy", "cluster_size": 2}
-    result = dispositions(
-        rows(spark, tables.CAPTURES, *captures),
-        addresses(spark, captures, listed="bad"),
-        rows(spark, tables.DOCUMENTS, *documents, blank, unscored, german, lacking),
-        rows(spark, tables.DOCUMENT_LANGUAGE, *languages),
-        rows(spark, tables.DOCUMENT_TOKENS, *tokens),
-        rows(spark, tables.DOCUMENT_QUALITY, *quality),
-        personal(spark, documents),
-        rows(spark, tables.DUPLICATE_CLUSTERS, {**pair, "doc_id": "first"}, {**pair, "doc_id": "copy"}),
-        RECIPE,
-    ).collect()
+    clusters = [{**pair, "doc_id": "first"}, {**pair, "doc_id": "copy"}]
+    result = judge(spark, captures, texts, clusters, others=(blank, unscored, german, lacking), listed="bad")
     assert len(result) == len(captures)
     return {row["doc_id"]: row for row in result}
 
@@ -231,29 +254,99 @@ def test_the_copy_names_the_survivor(decided: dict[str, Row]) -> None:
 
 def test_a_copy_that_fails_a_rule_is_no_survivor(spark: SparkSession) -> None:
     """The first fetched has the wrong language by its score; the other copy must not go down with it."""
-    captures = [page("early", 1), page("late", 2)]
     texts = [annotated("early", "one two three", score=0.1), annotated("late", "one two three")]
-    documents, languages, tokens, quality = zip(*texts, strict=True)
-    pair = {"method": "exact", "cluster_id": "early", "cluster_size": 2}
-    result = dispositions(
-        rows(spark, tables.CAPTURES, *captures),
-        addresses(spark, captures),
-        rows(spark, tables.DOCUMENTS, *documents),
-        rows(spark, tables.DOCUMENT_LANGUAGE, *languages),
-        rows(spark, tables.DOCUMENT_TOKENS, *tokens),
-        rows(spark, tables.DOCUMENT_QUALITY, *quality),
-        personal(spark, documents),
-        rows(spark, tables.DUPLICATE_CLUSTERS, {**pair, "doc_id": "early"}, {**pair, "doc_id": "late"}),
-        RECIPE,
-    )
-    decisions = {row["doc_id"]: (row["decision"], row["rule"]) for row in result.collect()}
+    result = judge(spark, [page("early", 1), page("late", 2)], texts, cluster("exact", "early", "late"))
+    decisions = {row["doc_id"]: (row["decision"], row["rule"]) for row in result}
     assert decisions == {"early": ("dropped", "language_score"), "late": ("kept", None)}
+
+
+NEAR = replace(RECIPE, duplicates=("exact", "minhash"))
+# Copies: first and copy. Like them: near, and the others as they are used.
+ALIKE = ("first", "copy", "near", "far")
+
+
+@pytest.fixture(scope="module")
+def alike(spark: SparkSession) -> Any:
+    """What becomes of four documents with one family under a recipe, by doc_id."""
+    captures = [page(doc_id, place, crawl=f"crawl {place}") for place, doc_id in enumerate(ALIKE, start=1)]
+    captures[1]["fetch_time"] = None  # of `copy`
+    texts = [annotated(doc_id, "one two three" + " four" * place) for place, doc_id in enumerate(ALIKE)]
+
+    def found(recipe: Recipe, *clusters: dict[str, Any]) -> dict[str, Row]:
+        return {row["doc_id"]: row for row in judge(spark, captures, texts, clusters, recipe)}
+
+    return found
+
+
+def fates(found: dict[str, Row]) -> dict[str, tuple[Any, ...]]:
+    return {doc_id: (row["rule"], row["duplicate_of"], row["stands_for"]) for doc_id, row in found.items()}
+
+
+def test_methods_are_asked_in_order_and_the_survivor_stands_for_all(alike: Any) -> None:
+    found = alike(NEAR, *cluster("exact", "first", "copy"), *cluster("minhash", "first", "copy", "near"))
+    assert fates(found) == {
+        "first": (None, None, 3),
+        "copy": ("exact_duplicate", "first", None),
+        "near": ("near_duplicate", "first", None),
+        "far": (None, None, 1),
+    }
+    near = found["near"]
+    assert (near["detail"], near["value"], near["failed_rules"]) == ("nearly the text of first", 3, ["near_duplicate"])
+    assert near["step"] == found["copy"]["step"] + 1
+
+
+def test_a_survivor_of_copies_can_give_way_to_a_near_duplicate(alike: Any) -> None:
+    """The one preferred of the copies is `copy`, of those that are left `near`, which stands for all three."""
+    recipe = replace(NEAR, survivor=(Preference("doc_id", first=("near", "copy")),))
+    found = alike(recipe, *cluster("exact", "first", "copy"), *cluster("minhash", "first", "copy", "near"))
+    assert fates(found) == {
+        "first": ("exact_duplicate", "copy", None),
+        "copy": ("near_duplicate", "near", None),
+        "near": (None, None, 3),
+        "far": (None, None, 1),
+    }
+
+
+def test_a_method_that_is_not_asked_for_drops_nothing(alike: Any) -> None:
+    clusters = [*cluster("minhash", *ALIKE), *cluster("payload", *ALIKE)]
+    assert all(row["decision"] == "kept" and row["stands_for"] == 1 for row in alike(RECIPE, *clusters).values())
+    everything = replace(RECIPE, duplicates=())
+    assert {row["decision"] for row in alike(everything, *clusters, *cluster("exact", *ALIKE)).values()} == {"kept"}
+
+
+@pytest.mark.parametrize(
+    ("preferences", "kept"),
+    [
+        ((), "copy"),  # the smallest doc_id
+        ((Preference(),), "first"),
+        ((Preference("fetch_time", "most"),), "far"),
+        ((Preference("words", "most"),), "far"),
+        ((Preference("crawl", first=("crawl 9", "crawl 3")),), "near"),
+        ((Preference("stop_words"), Preference("words", "least")), "first"),  # all have two
+        ((Preference("lines", "most"), Preference("fetch_time", "most")), "far"),  # all have none
+    ],
+)
+def test_the_one_that_the_recipe_prefers_is_kept(alike: Any, preferences: Any, kept: str) -> None:
+    found = alike(replace(NEAR, survivor=preferences), *cluster("minhash", *ALIKE))
+    assert {doc_id for doc_id, row in found.items() if row["decision"] == "kept"} == {kept}
+    assert found[kept]["stands_for"] == 4
+
+
+def test_what_cannot_be_preferred_or_looked_for_is_refused() -> None:
+    with pytest.raises(ValueError, match="prefer is 'best', wanted least or most"):
+        Preference(prefer="best")
+    with pytest.raises(ValueError, match="survivor reads 'beauty', which no table of signals has"):
+        Preference("beauty")
+    with pytest.raises(ValueError, match="alarm is by 'words', wanted one of doc_id, crawl"):
+        Alarm(by="words")
+    with pytest.raises(ValueError, match=r"duplicates is \['minhash', 'exact'\], wanted some of .* in this order"):
+        replace(RECIPE, duplicates=("minhash", "exact"))
 
 
 def test_corpus_holds_the_kept_texts_without_removed_lines(spark: SparkSession) -> None:
     text = "This line is a whole sentence.\nMenu\nAnd this one is a sentence too."
     recipe = Recipe("clean", "c4 lines", "these tests", (), remove_lines="c4")
-    kept = {"recipe": "clean", "doc_id": "a", "decision": "kept"}
+    kept = {"recipe": "clean", "doc_id": "a", "decision": "kept", "stands_for": 3}
     dropped = {"recipe": "clean", "doc_id": "b", "decision": "dropped", "rule": "x"}
     elsewhere = {"recipe": "other", "doc_id": "b", "decision": "kept"}
     texts = [annotated("a", text), annotated("b", text)]
@@ -264,10 +357,12 @@ def test_corpus_holds_the_kept_texts_without_removed_lines(spark: SparkSession) 
         rows(spark, tables.DOCUMENT_LANGUAGE, *languages),
         rows(spark, tables.DOCUMENT_TOKENS, *tokens),
         personal(spark, documents),
+        rows(spark, tables.DOCUMENT_REPEATS),
         CorpusParams(recipe, tokenizer="bytes"),
     ).collect()
     kept_text = "This line is a whole sentence.\nAnd this one is a sentence too."
     assert [(row["doc_id"], row["text"], row["tokens"]) for row in found] == [("a", kept_text, len(kept_text))]
+    assert found[0]["stands_for"] == 3
 
 
 def test_personal_data_is_masked_before_lines_are_removed(spark: SparkSession) -> None:
@@ -283,6 +378,7 @@ def test_personal_data_is_masked_before_lines_are_removed(spark: SparkSession) -
         rows(spark, tables.DOCUMENT_LANGUAGE, *languages),
         rows(spark, tables.DOCUMENT_TOKENS, *tokens),
         personal(spark, documents, a=spans),
+        rows(spark, tables.DOCUMENT_REPEATS),
         CorpusParams(recipe, tokenizer="bytes"),
     ).collect()
     texts = {row["doc_id"]: (row["text"], row["tokens"]) for row in found}
