@@ -18,7 +18,7 @@ import functools
 import hashlib
 import math
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -348,10 +348,7 @@ class StarLink:
 
     def place(self, hashes: Hashes) -> int:
         """The number of the cluster that a set joins; `hashes` are sorted and without repeats. The first one is 0."""
-        digest = hashlib.blake2b(_little(hashes), digest_size=16).digest()
-        if digest not in self._cluster_of:
-            self._cluster_of[digest] = self._place(hashes)
-        return self._cluster_of[digest]
+        return _placed(hashes, self._cluster_of, self._place)
 
     def _place(self, hashes: Hashes) -> int:
         found = [(-jaccard(hashes, self._sets[number]), number) for number in self._founders.like(hashes)]
@@ -403,10 +400,7 @@ class CompleteLink:
 
     def place(self, hashes: Hashes) -> int:
         """The number of the cluster that a set joins; `hashes` are sorted and without repeats. The first one is 0."""
-        digest = hashlib.blake2b(_little(hashes), digest_size=16).digest()
-        if digest not in self._cluster_of:
-            self._cluster_of[digest] = self._place(hashes)
-        return self._cluster_of[digest]
+        return _placed(hashes, self._cluster_of, self._place)
 
     def _place(self, hashes: Hashes) -> int:
         for number in self._open.like(hashes):
@@ -423,6 +417,14 @@ class CompleteLink:
         self._clusters.append(_Cluster(hashes, self._similarity, self._max_kept))
         (self._open if self._clusters[number].is_open else self._full).add(hashes, number)
         return number
+
+
+def _placed(hashes: Hashes, cluster_of: dict[bytes, int], place: Callable[[Hashes], int]) -> int:
+    """Where a set was placed before, by its digest, or where it is placed now."""
+    digest = hashlib.blake2b(_little(hashes), digest_size=16).digest()
+    if digest not in cluster_of:
+        cluster_of[digest] = place(hashes)
+    return cluster_of[digest]
 
 
 class _Founders:

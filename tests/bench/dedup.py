@@ -269,7 +269,7 @@ def accuracy(options: argparse.Namespace) -> None:
             pair[0] in stays and pair[1] in stays for pair, found in similar.items() if found >= options.similarity
         )
         say(
-            f"{len(members):,} clusters of {len(clusters):,} documents: {len(checked):,} pairs with the one that stays, "
+            f"{len(members):,} clusters of {len(clusters):,} documents: {len(checked):,} pairs with what stays, "
             f"{false} of these unlike; {left_over} pairs of what stays are alike"
         )
         over = [row for row in rows if row[0] >= options.similarity]
