@@ -38,9 +38,9 @@ def main() -> None:
 
         sigs, buckets, remove, out = (f"{folder}/{part}" for part in ("sigs", "buckets", "remove", "out"))
         steps = (
-            [reader(), MinhashDedupSignature(sigs, config)],
-            [MinhashDedupBuckets(sigs, buckets, config)],
-            [MinhashDedupCluster(buckets, remove, config)],
+            [reader(), MinhashDedupSignature(sigs, config=config)],
+            [MinhashDedupBuckets(sigs, buckets, config=config)],
+            [MinhashDedupCluster(buckets, remove, config=config)],
             [reader(), MinhashDedupFilter(remove), JsonlWriter(out, compression=None)],
         )
         start = cpu_seconds()
