@@ -18,12 +18,11 @@ from etl.kernels import benchmarks, contamination
 from etl.kernels.benchmarks import BenchmarkFile
 from etl.kernels.contamination import Index, Match, Settings
 from etl.stage import Stage
-from etl.stages.instruct import EXAMPLES, PAIRS
+from etl.stages.instruct import EXAMPLES, PAIRS, PLACE
 
 logger = logging.getLogger(__name__)
 
 _KEYS = ["doc_id", "warc_filename"]
-_PLACE = ("source", "file", "record", "part")
 
 
 @dataclass(frozen=True)
@@ -104,7 +103,7 @@ def instruction_contamination(
             keys = {name: batch.column(name).take(pa.array(rows, pa.int64())) for name in keep}
             yield _batch(keys, [found[row] for row in rows], _INSTRUCTION_MATCHES)
 
-    keep = ["collection", "kind", *_PLACE, "example_id"]
+    keep = ["collection", "kind", *PLACE, "example_id"]
     texts = _said(instructions, EXAMPLES, ["messages"], params.collection).unionByName(
         _said(preferences, PAIRS, ["prompt", "chosen", "rejected"], params.collection)
     )
@@ -157,7 +156,7 @@ def _said(rows: DataFrame, kind: str, columns: Sequence[str], collection: str) -
 
     is_example = (F.col("collection") == collection) & F.col("example_id").isNotNull()
     return rows.where(is_example).select(
-        "collection", F.lit(kind).alias("kind"), *_PLACE, "example_id", F.concat(*map(of, columns)).alias("said")
+        "collection", F.lit(kind).alias("kind"), *PLACE, "example_id", F.concat(*map(of, columns)).alias("said")
     )
 
 

@@ -6,10 +6,8 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -18,6 +16,7 @@ from etl import files, tables
 from etl.config import STRICT
 from etl.kernels import chat, language, minhash, records, tokens
 from etl.kernels.chat import Example, ImportProblem, Pair
+from etl.kernels.minhash import Geometry
 from etl.stage import Stage
 from etl.stages.rules import Rule
 from etl.tables import Table
@@ -29,7 +28,7 @@ MIN_SIMILARITY = 0.8  # of near duplicates, as FineWeb's bands find them (Penedo
 BATCH_ROWS = 256
 BATCH_CHARACTERS = 8 << 20
 
-_PLACE = ("source", "file", "record", "part")
+PLACE = ("source", "file", "record", "part")
 _SCORE = re.compile(r"scores\.\w+")
 
 
@@ -204,6 +203,13 @@ class DuplicateParams:
         if problems:
             raise ValueError("; ".join(problems))
 
+    @property
+    def geometry(self) -> Geometry:
+        """Which shingles are compared, and which bands propose."""
+        return Geometry(
+            "instructions", "", "", size=self.shingle_size, bands=self.bands, rows=self.rows, seed=self.seed
+        )
+
 
 def instruction_duplicates(instructions: DataFrame, preferences: DataFrame, params: DuplicateParams) -> DataFrame:
     """One row per example that repeats another: exactly one with a smaller place, or nearly one with a smaller id.
@@ -215,16 +221,16 @@ def instruction_duplicates(instructions: DataFrame, preferences: DataFrame, para
     texts = _texts(instructions, EXAMPLES, ["messages"], params.collection).unionByName(
         _texts(preferences, PAIRS, ["prompt", "chosen", "rejected"], params.collection)
     )
-    same = Window.partitionBy("kind", "example_id").orderBy(*_PLACE)
+    same = Window.partitionBy("kind", "example_id").orderBy(*PLACE)
     is_copy = F.row_number().over(same) > 1
-    numbered = texts.select("collection", "kind", *_PLACE, "example_id", is_copy.alias("is_copy"))
+    numbered = texts.select("collection", "kind", *PLACE, "example_id", is_copy.alias("is_copy"))
     # Key: `_neighbours` has one row per kind and example_id.
     found = numbered.join(_neighbours(texts, params), ["kind", "example_id"], how="left")
     is_exact, is_near = F.col("is_copy"), F.col("near").isNotNull()
     return found.where(is_exact | is_near).select(
         "collection",
         "kind",
-        *_PLACE,
+        *PLACE,
         "example_id",
         F.when(is_exact, EXACT).otherwise(NEAR).alias("method"),
         F.when(is_exact, F.col("example_id")).otherwise(F.col("near")).alias("duplicate_of"),
@@ -237,14 +243,14 @@ def _texts(rows: DataFrame, kind: str, columns: Sequence[str], collection: str) 
     contents = F.transform(F.concat(*columns), lambda message: message["content"])
     is_example = (F.col("collection") == collection) & F.col("example_id").isNotNull()
     return rows.where(is_example).select(
-        "collection", F.lit(kind).alias("kind"), *_PLACE, "example_id", F.array_join(contents, "\n").alias("text")
+        "collection", F.lit(kind).alias("kind"), *PLACE, "example_id", F.array_join(contents, "\n").alias("text")
     )
 
 
 def _neighbours(texts: DataFrame, params: DuplicateParams) -> DataFrame:
     """One row (kind, example_id, near, similarity) per example with a neighbour of smaller id: the smallest."""
     bands = texts.select("kind", "example_id", "text").mapInArrow(
-        partial(_banded, params=params), "kind string, example_id string, bands array<bigint>"
+        partial(_banded, geometry=params.geometry), "kind string, example_id string, bands array<bigint>"
     )
     buckets = (
         bands.select("kind", "example_id", F.posexplode("bands").alias("band", "band_hash"))
@@ -267,35 +273,27 @@ def _neighbours(texts: DataFrame, params: DuplicateParams) -> DataFrame:
         .agg(F.collect_list("text").alias("texts"))
     )
     compared = pairs.mapInArrow(
-        partial(_compared, size=params.shingle_size), "kind string, near string, other string, similarity double"
+        partial(_compared, geometry=params.geometry), "kind string, near string, other string, similarity double"
     )
     verified = compared.where(F.col("similarity") >= params.similarity)
     smallest = verified.groupBy("kind", "other").agg(F.min(F.struct("near", "similarity")).alias("found"))
     return smallest.select("kind", F.col("other").alias("example_id"), "found.near", "found.similarity")
 
 
-def _banded(batches: Iterable[pa.RecordBatch], params: DuplicateParams) -> Iterator[pa.RecordBatch]:
+def _banded(batches: Iterable[pa.RecordBatch], geometry: Geometry) -> Iterator[pa.RecordBatch]:
     """Band hashes of the texts of each batch; those without words have none."""
-    perms = minhash.permutations(params.bands * params.rows, params.seed)
+    keys = ["kind", "example_id"]
     for batch in batches:
-        shingles, offsets = minhash.shingle_hashes_of(batch.column("text").to_pylist(), params.shingle_size)
-        bands = minhash.band_hashes_of(minhash.signatures_of(shingles, offsets, perms), params.bands)
-        has_words = np.diff(offsets) > 0
-        ends = np.concatenate(([0], np.cumsum(has_words * params.bands)))
-        lists = pa.ListArray.from_arrays(pa.array(ends, pa.int32()), pa.array(bands[has_words].ravel()))
-        yield pa.RecordBatch.from_arrays(
-            [batch.column("kind"), batch.column("example_id"), lists], names=["kind", "example_id", "bands"]
-        )
+        bands = minhash.batch(batch.column("text"), geometry).column("bands")
+        yield pa.RecordBatch.from_arrays([*(batch.column(key) for key in keys), bands], names=[*keys, "bands"])
 
 
-def _compared(batches: Iterable[pa.RecordBatch], size: int) -> Iterator[pa.RecordBatch]:
+def _compared(batches: Iterable[pa.RecordBatch], geometry: Geometry) -> Iterator[pa.RecordBatch]:
     """The similarity of the two texts of each row; it is the same in either order."""
     keys = ["kind", "near", "other"]
     for batch in batches:
         flat = batch.column("texts").flatten().to_pylist()
-        hashes, ends = minhash.shingle_hashes_of(flat, size)
-        sets = [hashes[start:end] for start, end in pairwise(ends)]
-        similarities = [minhash.jaccard(*both) for both in zip(sets[::2], sets[1::2], strict=True)]
+        similarities, _ = minhash.compare(flat[::2], flat[1::2], geometry)
         yield pa.RecordBatch.from_arrays(
             [*(batch.column(key) for key in keys), pa.array(similarities, pa.float64())], names=[*keys, "similarity"]
         )
@@ -400,9 +398,9 @@ def instruction_dispositions(
     )
     error = F.col("import_error")
     unread = F.when(error.isNotNull(), _reason("import_error", "import_error", error))
-    found = instruction_contamination.where(of_collection).select("kind", *_PLACE, "contamination", "benchmarks")
+    found = instruction_contamination.where(of_collection).select("kind", *PLACE, "contamination", "benchmarks")
     # Key: `instruction_contamination` has at most one row per place.
-    given = given.where(of_collection).join(found, ["kind", *_PLACE], how="left")
+    given = given.where(of_collection).join(found, ["kind", *PLACE], how="left")
     failed = F.coalesce(
         unread, _contaminated(recipe), *[F.when(_fails(rule), _rule_reason(rule)) for rule in recipe.rules]
     )
@@ -412,7 +410,7 @@ def instruction_dispositions(
         F.lit(recipe.name).alias("recipe"),
         "collection",
         "kind",
-        *_PLACE,
+        *PLACE,
         "example_id",
         F.when(F.col("reason").isNull(), "kept").otherwise("dropped").alias("decision"),
         *[F.col(f"reason.{name}").alias(name) for name in ("rule", "signal", "value", "threshold", "detail")],
@@ -423,11 +421,11 @@ def instruction_dispositions(
 def _signals_of(rows: DataFrame, kind: str, others: DataFrame, recipe: InstructionRecipe) -> DataFrame:
     """Place, id and what the rules read; null for the columns that only the `others` have."""
     ruled = {rule.column for rule in recipe.rules}
-    read = sorted(ruled.union({"language"}).difference({"collection", *_PLACE, "example_id"}))
+    read = sorted(ruled.union({"language"}).difference({"collection", *PLACE, "example_id"}))
     columns = [
         name if name in rows.columns else F.lit(None).cast(others.schema[name].dataType).alias(name) for name in read
     ]
-    return rows.select("collection", F.lit(kind).alias("kind"), *_PLACE, "example_id", "import_error", *columns)
+    return rows.select("collection", F.lit(kind).alias("kind"), *PLACE, "example_id", "import_error", *columns)
 
 
 def _fails(rule: InstructionRule) -> Column:
@@ -437,9 +435,9 @@ def _fails(rule: InstructionRule) -> Column:
 
 def _with_copies(judged: DataFrame) -> DataFrame:
     """`judged`, where of the copies of one example that pass every rule all but the first have a reason."""
-    place, passes = F.struct(*_PLACE), F.col("reason").isNull()
+    place, passes = F.struct(*PLACE), F.col("reason").isNull()
     # Rows without an example are their own copies, so that they do not meet in one partition.
-    same = Window.partitionBy("kind", F.coalesce("example_id", F.concat_ws(" ", *_PLACE)))
+    same = Window.partitionBy("kind", F.coalesce("example_id", F.concat_ws(" ", *PLACE)))
     marked = judged.withColumn("first", F.min(F.when(passes, place)).over(same))
     is_copy = passes & (F.col("first") != place)
     first = (F.col(f"first.{name}") for name in ("record", "source", "file"))
