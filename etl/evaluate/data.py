@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from etl.errors import InputError
+from etl.kernels.benchmarks import sha256 as sha256
 
 Row = Mapping[str, Any]
 FORMATS = (".jsonl", ".jsonl.gz", ".parquet")
@@ -86,8 +87,3 @@ def _json_lines(path: Path, lines: IO[str]) -> list[Row]:
         more = f" and {len(problems) - MOST_PROBLEMS} more" if len(problems) > MOST_PROBLEMS else ""
         raise InputError(f"{path}: {'; '.join(problems[:MOST_PROBLEMS])}{more}")
     return rows
-
-
-def sha256(row: Row) -> str:
-    """SHA-256 of a row as JSON with sorted keys, 64 hex digits."""
-    return hashlib.sha256(json.dumps(row, sort_keys=True, default=str).encode()).hexdigest()

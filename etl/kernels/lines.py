@@ -25,7 +25,7 @@ from etl.kernels.words import cut
 Count = TypeVar("Count", int, npt.NDArray[np.int64])
 
 # Letters of scripts without spaces; digits and punctuation of these scripts stay in ordinary words.
-_UNSPACED = (
+UNSPACED = (
     "\u0e01-\u0e3a\u0e40-\u0e4e\u0e81-\u0ebd\u0ec0-\u0ece\u0edc-\u0edf"  # Thai, Lao
     "\u0f00\u0f18\u0f19\u0f35\u0f37\u0f39\u0f40-\u0f84\u0f86-\u0fbc\u0fc6"  # Tibetan
     "\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa76\uaa7a-\uaa7f"  # Burmese
@@ -37,18 +37,18 @@ _UNSPACED = (
     "\u3105-\u312f\u31a0-\u31bf\ua000-\ua48c"  # Bopomofo, Yi
     "\U00016fe0\U00016fe1\U00017000-\U00018dff\U0001b170-\U0001b2ff\U00020000-\U0003fffd"  # Tangut, Nushu, Han
 )
-_UNSPACED_MARKS = (
+UNSPACED_MARKS = (
     "\u0e31\u0e34-\u0e3a\u0e47-\u0e4e\u0eb1\u0eb4-\u0ebc\u0ec8-\u0ece"
     "\u0f18\u0f19\u0f35\u0f37\u0f39\u0f71-\u0f84\u0f86\u0f87\u0f8d-\u0fbc\u0fc6"
     "\u102b-\u103e\u1056-\u1059\u105e-\u1060\u1062-\u1064\u1067-\u106d\u1071-\u1074\u1082-\u108d\u108f\u109a-\u109d"
     "\ua9e5\uaa7b-\uaa7d\u17b4-\u17d3\u17dd\u1a55-\u1a7f\uaab0\uaab2-\uaab4\uaab7\uaab8\uaabe\uaabf\uaac1"
     "\U0001171d-\U0001172b\u3099\u309a"
 )
-_UNSPACED_WORD = re.compile(f"[{_UNSPACED}][{_UNSPACED_MARKS}]*|[^\\s{_UNSPACED}]+")
-_UNSPACED_LETTER = re.compile(f"[{_UNSPACED}]")
+_UNSPACED_WORD = re.compile(f"[{UNSPACED}][{UNSPACED_MARKS}]*|[^\\s{UNSPACED}]+")
+_UNSPACED_LETTER = re.compile(f"[{UNSPACED}]")
 # Where these letters stand, and some that do use spaces, such as Hangul, for which it is only slower.
 UNSPACED_RANGES = ((0x0E01, 0x1AFF), (0x3005, 0xFAFF), (0xFF66, 0xFF9F), (0x11700, 0x3FFFD))
-_MAYBE_UNSPACED = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED_RANGES) + "]")
+MAYBE_UNSPACED = re.compile("[" + "".join(f"{chr(first)}-{chr(last)}" for first, last in UNSPACED_RANGES) + "]")
 
 # FineWeb, Penedo et al. 2024: what ends a sentence in any script, but no quotation mark and no ellipsis.
 LINE_END_PUNCTUATION = frozenset(
@@ -101,7 +101,7 @@ _PHRASE = re.compile(r"^sign-in\s?|\s?items in cart|\s?read more(?:\.\.\.|\u2026
 
 def words(text: str) -> list[str]:
     """The words of `text`, in order; see the module for what a word is."""
-    if text.isascii() or not _MAYBE_UNSPACED.search(text):
+    if text.isascii() or not MAYBE_UNSPACED.search(text):
         return text.split()
     return _UNSPACED_WORD.findall(text)
 
@@ -119,7 +119,7 @@ def paragraphs(text: str) -> list[str]:
 
 def is_unspaced(text: str) -> bool:
     """Most letters of `text` are of scripts that put no spaces between words."""
-    if text.isascii() or not _MAYBE_UNSPACED.search(text):
+    if text.isascii() or not MAYBE_UNSPACED.search(text):
         return False
     return 2 * len(_UNSPACED_LETTER.findall(text)) > sum(map(str.isalpha, text))
 

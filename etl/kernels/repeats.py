@@ -199,7 +199,7 @@ def _character_kinds() -> npt.NDArray[np.uint8]:
     table[[code for code in range(0x3001) if chr(code).isspace()]] = _SPACE
     for first, last in lines.UNSPACED_RANGES:
         every = "".join(map(chr, range(first, last + 1)))
-        for kind, letters in ((_LETTER, lines._UNSPACED), (_MARK, lines._UNSPACED_MARKS)):
+        for kind, letters in ((_LETTER, lines.UNSPACED), (_MARK, lines.UNSPACED_MARKS)):
             table[[ord(letter) for letter in re.findall(f"[{letters}]", every)]] = kind
     return table
 
@@ -247,7 +247,7 @@ def _block_hash(text: str, start: int, end: int) -> tuple[int, int]:
             if starts_apart and place > start:
                 hasher.update(b" ")
             hasher.update(" ".join(split).encode("utf-8", "surrogatepass"))
-            is_spaced = piece.isascii() or not lines._MAYBE_UNSPACED.search(piece)
+            is_spaced = piece.isascii() or not lines.MAYBE_UNSPACED.search(piece)
             count += (len(split) if is_spaced else len(lines.words(piece))) - (not starts_apart)
             is_apart = piece[-1].isspace()
         else:

@@ -487,9 +487,9 @@ def _table() -> _Table:
     """The class of each code point, and its case folded; of what folds to more than one, neither matters."""
     classes = np.full(0x110000, _LETTER, np.uint8)
     classes[:0x80] = np.frombuffer(_ASCII[:0x80], np.uint8)
-    for code in chain.from_iterable(_class_members(lines._UNSPACED)):
+    for code in chain.from_iterable(_class_members(lines.UNSPACED)):
         classes[code] = _UNSPACED
-    for code in chain.from_iterable(_class_members(lines._UNSPACED_MARKS)):
+    for code in chain.from_iterable(_class_members(lines.UNSPACED_MARKS)):
         classes[code] = _MARK
     for ranges, kind in ((_PUNCTUATION, _SPACE), (_SIGNS, _SIGN), (_INVISIBLE, _NOTHING)):
         for part in _ranges(ranges):
