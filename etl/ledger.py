@@ -51,8 +51,12 @@ def check_duplicates(lake: Lake, recipe: Recipe) -> None:
             F.mode(F.col("rule")).alias("rule"),
         )
     )
-    is_alarming = (F.col("documents") >= alarm.documents) & (F.col("dropped") > alarm.share * F.col("documents"))
-    wrong = sums.where(is_alarming).orderBy(F.desc("dropped"), "source").limit(10).collect()
+    wrong = (
+        sums.where(alarm.is_raised(F.col("documents"), F.col("dropped")))
+        .orderBy(F.desc("dropped"), "source")
+        .limit(10)
+        .collect()
+    )
     if wrong:
         places = "; ".join(
             f"{row['source']}: {row['dropped']:,} of {row['documents']:,}, most by {row['rule']}" for row in wrong

@@ -189,7 +189,7 @@ def sources(decided: DataFrame, recipe: Recipe | None) -> Data:
     rows = [
         {
             **row.asDict(),
-            "is_alarming": row["documents"] >= alarm.documents and row["dropped"] > alarm.share * row["documents"],
+            "is_alarming": alarm.is_raised(row["documents"], row["dropped"]),
         }
         for row in ordered
     ]

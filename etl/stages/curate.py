@@ -86,6 +86,10 @@ class Alarm:
         if self.by not in _RECORD:
             raise ValueError(f"alarm is by {self.by!r}, wanted one of {', '.join(_RECORD)}")
 
+    def is_raised(self, documents: Any, dropped: Any) -> Any:
+        """By a source that has so many documents and of them loses so many: of numbers, or of columns."""
+        return (documents >= self.documents) & (dropped > self.share * documents)
+
 
 @dataclass(frozen=True)
 class Repeats:
@@ -173,7 +177,8 @@ def dispositions(
     for table, rows in zip(SIGNAL_TABLES, annotations, strict=True):
         if table in _read_by(recipe):
             signals = signals.join(_signals_of(rows, table, recipe), "doc_id", how="left")
-    signals = signals.join(_clusters(duplicate_clusters, recipe), "doc_id", how="left")
+    if recipe.duplicates:
+        signals = signals.join(_clusters(duplicate_clusters, recipe), "doc_id", how="left")
 
     gates, rules = _gates(recipe), _rules(recipe)
     checks = [*gates, *rules, *map(_copy, recipe.duplicates)]
@@ -310,7 +315,7 @@ def _clusters(duplicate_clusters: DataFrame, recipe: Recipe) -> DataFrame:
     return clusters.groupBy("doc_id").agg(
         *[
             F.max(F.when(F.col("method") == method, F.col(column))).alias(f"{method}_{name}")
-            for method in recipe.duplicates or DUPLICATES
+            for method in recipe.duplicates
             for name, column in (("cluster", "cluster_id"), ("size", "cluster_size"))
         ]
     )
