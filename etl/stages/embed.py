@@ -14,6 +14,7 @@ from etl.config import STRICT
 from etl.kernels import embed
 from etl.models import ModelError
 from etl.stage import Stage
+from etl.stages import devices
 
 
 @dataclass(frozen=True)
@@ -71,6 +72,7 @@ def document_embeddings(documents: DataFrame, params: EmbedParams) -> DataFrame:
     def vectors(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         # Only where there are documents: a task without any loads no model.
         for batch in batches:
+            devices.claim()
             if wanted is not None and embed.digest(settings) != wanted:
                 raise ModelError(
                     f"document_embeddings: {settings.model} is another model on this worker than where the run was "

@@ -104,16 +104,6 @@ def test_a_vector_does_not_depend_on_what_it_is_batched_with(folder: Path) -> No
             np.testing.assert_allclose(alone, other, atol=1e-6)
 
 
-def test_batches_keep_to_their_budget_and_hold_every_row_once() -> None:
-    lengths = np.asarray([1, 16, 17, 30, 250, 249, 3, 40])
-    batches = list(embed._batches(lengths, most=250, budget=256))
-    assert sorted(row for rows, _ in batches for row in rows) == list(range(len(lengths)))
-    for rows, padded in batches:
-        assert (lengths[rows] <= padded).all()
-        assert len(rows) * padded <= 256
-        assert padded == 250 or padded % embed.PAD_TO == 0
-
-
 @pytest.mark.parametrize(
     ("mode", "expected"),
     [
