@@ -86,6 +86,27 @@ def _at(kind: Any, path: Sequence[Any]) -> Any:
     return kind
 
 
+def load_extended(folder: str, name: str, kind: type[T], *, joined: str) -> T:
+    """The frozen dataclass `kind` in a file of ``conf/<folder>`` that may name another in the key ``extends``.
+
+    It then has what the other has and it does not say itself, and in the list `joined` the items of the other before
+    its own.
+
+    Raises:
+        ConfigError: as `find` and `load`; or files extend each other in a ring.
+    """
+    path = find(folder, name)
+    data, seen = read_yaml(path), [name]
+    while (base := data.pop("extends", None)) is not None:
+        if base in seen:
+            raise ConfigError(f"{path}: extends itself, by way of {', '.join([*seen, str(base)])}")
+        seen.append(base)
+        below = read_yaml(find(folder, str(base)))
+        data = {**below, **data, joined: [*(below.get(joined) or ()), *(data.get(joined) or ())]}
+        data |= {"extends": below["extends"]} if "extends" in below else {}
+    return build(data, kind, origin=str(path))
+
+
 def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:
     """`data` with each ``key.key=value`` put in; values are YAML.
 

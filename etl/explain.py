@@ -24,7 +24,7 @@ from etl.lake import Lake
 from etl.stages.curate import DUPLICATES, Recipe
 from etl.stages.dedup import MINHASH, SEMANTIC
 from etl.stages.extract import PAGE_RECORDS
-from etl.stages.rules import SIGNAL_TABLES, SIGNALS, Rule
+from etl.stages.rules import SCORE_FIELDS, SIGNAL_TABLES, SIGNALS, Rule, scorer_of
 from etl.tables import Table
 
 MAX_SUGGESTIONS = 5
@@ -71,13 +71,17 @@ class Decision:
 
 @dataclass(frozen=True)
 class Life:
-    """All that a lake knows of one capture. `document` is None where none was extracted, `scores` is empty then."""
+    """All that a lake knows of one capture. `document` is None where none was extracted, `scores` is empty then.
+
+    `models` are rows of document_scores: what models say of the text as it is now.
+    """
 
     capture: Fields
     archive: Fields
     fetch: str | None
     document: Fields | None
     scores: Fields
+    models: tuple[Fields, ...]
     duplicates: tuple[Fields, ...]
     decisions: tuple[Decision, ...]
     training: tuple[Fields, ...]
@@ -151,6 +155,7 @@ def _life(lake: Lake, capture: Fields, recipes: Mapping[str, tuple[Recipe | None
     with ThreadPoolExecutor(4) as pool:
         # The name of the archive lets Delta skip the files of all others.
         annotations = [pool.submit(_rows, lake, table, in_archive) for table in SIGNAL_TABLES]
+        models = pool.submit(_rows, lake, tables.DOCUMENT_SCORES, in_archive)
         files = pool.submit(_rows, lake, tables.WARC_FILES, F.col("warc_filename") == archive)
         decided = pool.submit(_rows, lake, tables.DISPOSITIONS, place & F.col("recipe").isin(*recipes))
         corpus = pool.submit(_rows, lake, tables.CORPUS, F.col("doc_id") == doc_id)
@@ -161,6 +166,7 @@ def _life(lake: Lake, capture: Fields, recipes: Mapping[str, tuple[Recipe | None
     scores = [row for row in found if row is not document]
     known = {key: value for row in scores for key, value in row.items() if key not in ("doc_id", "warc_filename")}
     location = files.result()[0] if files.result() else {}
+    of_text = [row for row in models.result() if row["text_hash"] == document.get("text_hash")]
     kept_tokens = {row["recipe"]: row["tokens"] for row in corpus.result()}
     return Life(
         capture=capture,
@@ -168,16 +174,33 @@ def _life(lake: Lake, capture: Fields, recipes: Mapping[str, tuple[Recipe | None
         fetch=fetch_command(location.get("location"), capture),
         document=document or None,
         scores=known,
+        models=tuple(sorted(of_text, key=lambda row: str(row["model"]))),
         duplicates=tuple(duplicates.result()),
         decisions=tuple(
             replace(
-                decide(row, {**document, **known}, *recipes[row["recipe"]]),
+                decide(
+                    row,
+                    {**document, **known, **_read_scores(of_text, *recipes[row["recipe"]])},
+                    *recipes[row["recipe"]],
+                ),
                 corpus_tokens=kept_tokens.get(row["recipe"]),
             )
             for row in sorted(decided.result(), key=lambda row: str(row["recipe"]))
         ),
         training=tuple(training.result()),
     )
+
+
+def _read_scores(models: Sequence[Fields], recipe: Recipe | None, _stale: tuple[str, ...]) -> Fields:
+    """The scores that a recipe reads, by the names that its rules have for them."""
+    read = dict(recipe.scorers) if recipe is not None else {}
+    found = {row["model"]: row for row in models}
+    return {
+        f"{scorer}.{name}": found[model][name]
+        for scorer, model in read.items()
+        if model in found
+        for name in SCORE_FIELDS
+    }
 
 
 def _rows(lake: Lake, table: Table, condition: Column) -> list[Fields]:
@@ -397,6 +420,7 @@ def _print_scores(life: Life, console: Console) -> None:
     text = f"{life.scores.get('language')} at {_number(life.scores.get('language_score'))}"
     facts = [("language", f"{text}, by {life.scores.get('model')}")]
     facts.append(("tokens", f"{_number(life.scores.get('tokens'))} by {life.scores.get('tokenizer')}"))
+    facts += [("score" if place == 0 else "", _said(row, life)) for place, row in enumerate(life.models)]
     _print_facts(console, [*facts, ("", "")])
     asked = [decision for decision in life.decisions if decision.checks]
     cell = max([16, *(len(_bound(check)) for decision in asked for check in decision.checks)]) + 2
@@ -415,6 +439,17 @@ def _print_scores(life: Life, console: Console) -> None:
         console.print()
 
 
+def _said(row: Fields, life: Life) -> str:
+    """What a model says of the page, and of its worst sentence."""
+    if row["error"] is not None:
+        return f"none by {row['model']}: {row['error']}"
+    level = f", level {row['level']}" if row["level"] is not None else ""
+    worst = f", {_number(row['worst'])} in its worst sentence" if row["worst"] is not None else ""
+    text = (life.document or {}).get("text") or ""
+    part = "" if row["read"] >= len(text) else f", of the first {row['read']:,} characters"
+    return f"{_number(row['score'])}{level} by {row['model']}{worst}{part}"
+
+
 def _signals(life: Life, decisions: Sequence[Decision], *, everything: bool) -> Fields:
     """What the rules read, or else all numbers that were measured, in the order of the tables."""
     read = {check.signal for decision in decisions for check in decision.checks}
@@ -422,7 +457,9 @@ def _signals(life: Life, decisions: Sequence[Decision], *, everything: bool) -> 
     quality = [column for column in tables.DOCUMENT_QUALITY.columns if SIGNALS[column] == tables.DOCUMENT_QUALITY.name]
     others = [column for table in SIGNAL_TABLES for column in table.columns if column in read and column not in quality]
     names = [*dict.fromkeys(others), *quality]
-    return {name: measured.get(name) for name in names if everything or name in read}
+    found = {name: measured.get(name) for name in names if everything or name in read}
+    # Scores are those of the model that a recipe reads, so they come from its checks.
+    return found | {check.signal: check.value for each in decisions for check in each.checks if scorer_of(check.signal)}
 
 
 def _cell(checks: Sequence[Check]) -> Text:

@@ -49,7 +49,8 @@ from etl.stages.minhash import (
 )
 from etl.stages.mix import Mixture
 from etl.stages.repeats import DOCUMENT_REPEATS, RepeatParams
-from etl.stages.rules import OPTIONAL, SIGNALS, Early
+from etl.stages.rules import OPTIONAL, Early, table_of
+from etl.stages.score import ALL, DOCUMENT_SCORES, SURVIVORS, ScoreParams, Scorer
 from etl.stages.semantic import SEMANTIC_CENTROIDS, SEMANTIC_PAIRS, SemanticParams
 from etl.stages.urls import URL_SIGNALS, UrlParams
 
@@ -96,6 +97,9 @@ class DuplicatesConfig:
 class PipelineConfig:
     """Everything that decides what a run makes. `recipe` and `mixture` name files of ``conf/`` or are paths.
 
+    `scorers` names files of ``conf/scorers``, or is paths: models that score documents, besides those that the recipe
+    reads. A scorer whose scope is survivors scores only for a recipe that has a rule on it.
+
     `benchmarks` names lists of ``conf/benchmarks``, or is paths: documents are searched for items of them.
 
     With `cascade`, pages that the recipe cannot keep are left out before their main text is cut out (`rules.Early`).
@@ -117,6 +121,7 @@ class PipelineConfig:
     tokens: TokenParams = field(default_factory=TokenParams)
     duplicates: DuplicatesConfig = field(default_factory=DuplicatesConfig)
     embed: EmbedParams = field(default_factory=EmbedParams)
+    scorers: tuple[str, ...] = ("quality", "toxicity")
     benchmarks: tuple[str, ...] = ()
     recipe: str = "fineweb"
     mixture: str = "web"
@@ -134,6 +139,7 @@ class Plan:
     minhash: MinHashParams
     clusters: Mapping[str, ClusterParams]
     contamination: ContaminationParams | None
+    scorers: tuple[Scorer, ...]
     archives: tuple[files.WarcFile, ...]
     records: tuple[Record, ...]
 
@@ -145,7 +151,7 @@ def plan(settings: PipelineConfig) -> Plan:
         ConfigError: a file of ``conf/`` is wrong.
         InputError: an input is missing.
     """
-    recipe = config.load(config.find("recipes", settings.recipe), Recipe)
+    recipe = config.load_extended("recipes", settings.recipe, Recipe, joined="rules")
     mixture = config.load(config.find("mixtures", settings.mixture), Mixture)
     found = files.resolve(settings.input, crawl=settings.crawl) if settings.input else []
     settings = replace(settings, urls=settings.urls.pinned(), language=settings.language.pinned())
@@ -159,9 +165,35 @@ def plan(settings: PipelineConfig) -> Plan:
         settings = replace(settings, embed=settings.embed.pinned())
     minhash, clusters = _duplicates(settings, {EXACT, *recipe.duplicates})
     contamination = benchmarks(settings.benchmarks)
-    if contamination is None and any(SIGNALS[rule.signal] == OPTIONAL.name for rule in recipe.rules):
+    if contamination is None and any(table_of(rule.signal) == OPTIONAL.name for rule in recipe.rules):
         raise ConfigError(f"recipe {recipe.name!r} has a rule on contamination, wanted benchmarks to look for")
-    return Plan(settings, recipe, mixture, minhash, clusters, contamination, tuple(found), tuple(records))
+    scorers, recipe = _scorers(settings.scorers, recipe)
+    return Plan(settings, recipe, mixture, minhash, clusters, contamination, scorers, tuple(found), tuple(records))
+
+
+def _scorers(names: Sequence[str], recipe: Recipe) -> tuple[tuple[Scorer, ...], Recipe]:
+    """The scorers of these names and those that the recipe reads, pinned, and the recipe with the models it reads.
+
+    Raises:
+        ConfigError: there is no such scorer, or two have one name.
+        ModelError: a model cannot be used.
+    """
+    named = {scorer: recipe.scorers.get(scorer, scorer) for scorer in recipe.scored_by}
+    # Scores of a model that is named as tables do were made before, and their model may be gone.
+    made = {scorer: name for scorer, name in named.items() if "@" in name}
+    wanted = [*(name for name in named.values() if name not in made.values()), *names]
+    found: dict[str, Scorer] = {}
+    for path in dict.fromkeys(config.find("scorers", name) for name in wanted):
+        scorer = config.load(path, Scorer)
+        if scorer.name in found:
+            raise ConfigError(f"{path}: scorer {scorer.name!r} is named twice, with other settings")
+        found[scorer.name] = scorer
+    unknown = [scorer for scorer in named if scorer not in made and scorer not in found]
+    if unknown:
+        raise ConfigError(f"recipe {recipe.name!r} reads {', '.join(unknown)}, found scorers {', '.join(found)}")
+    pinned = {name: scorer.pinned() for name, scorer in found.items()}
+    models = {scorer: made.get(scorer) or pinned[scorer].model for scorer in named}
+    return tuple(pinned.values()), replace(recipe, scorers=models)
 
 
 def _duplicates(settings: PipelineConfig, methods: Collection[str]) -> tuple[MinHashParams, dict[str, ClusterParams]]:
@@ -224,14 +256,22 @@ def extract(runner: Runner, plan: Plan) -> None:
 
 
 def annotate(runner: Runner, plan: Plan) -> None:
-    """`documents` to language, quality signals, lengths in tokens, personal data and clusters of duplicates."""
+    """`documents` to language, quality signals, lengths in tokens, personal data, scores of models that are cheap, and
+    clusters of duplicates."""
     runner.by_file(DOCUMENT_LANGUAGE, plan.config.language)
     runner.by_file(DOCUMENT_QUALITY, NoParams())
     runner.by_file(DOCUMENT_TOKENS, plan.config.tokens)
     runner.by_file(DOCUMENT_PII, NoParams())
     if plan.contamination is not None:
         runner.by_file(DOCUMENT_CONTAMINATION, plan.contamination)
+    for scorer in plan.scorers:
+        if scorer.scope == ALL:
+            _score(runner, scorer)
     find_duplicates(runner, plan)
+
+
+def _score(runner: Runner, scorer: Scorer, recipe: str = "") -> None:
+    runner.by_document(DOCUMENT_SCORES, ScoreParams(scorer, recipe), {"model": scorer.model})
 
 
 def find_duplicates(runner: Runner, plan: Plan) -> None:
@@ -256,8 +296,15 @@ def find_duplicates(runner: Runner, plan: Plan) -> None:
 
 
 def curate(runner: Runner, plan: Plan) -> None:
-    """Annotations to `dispositions` and `corpus` by the recipe, and the ledger checked."""
+    """Annotations to `dispositions` and `corpus` by the recipe, and the ledger checked.
+
+    Dear models score between two rounds of decisions: the first says who waits for a score.
+    """
     part = {"recipe": plan.recipe.name}
+    for scorer in plan.scorers:
+        if scorer.scope == SURVIVORS and scorer.name in plan.recipe.scored_by:
+            runner.whole(DISPOSITIONS, plan.recipe, part)
+            _score(runner, scorer, plan.recipe.name)
     runner.whole(DISPOSITIONS, plan.recipe, part)
     ledger.check(runner.lake, plan.recipe.name)
     ledger.check_duplicates(runner.lake, plan.recipe)

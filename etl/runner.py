@@ -1,9 +1,9 @@
 """Runs stages: reads their inputs, checks their results, writes them, and skips what is up to date.
 
-Two kinds of work. *By file*: the tables from archives to annotations are made archive by archive, some archives to
+Three kinds of work. *By file*: the tables from archives to annotations are made archive by archive, some archives to
 a commit; `stage_files` then records a fingerprint of stage, params and inputs for each archive, so that only new and
 changed ones are worked on. *As a whole*: a derived slice (a recipe's corpus, a training set) is made in one commit,
-which carries the fingerprint in its metadata.
+which carries the fingerprint in its metadata. *By document*: what a model says is added for documents that lack it.
 
 A run that is killed leaves either no commit, or a commit without its fingerprint. In both cases the next run makes
 the same slice again and replaces it, so the tables end as one clean run leaves them.
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 BATCH_BYTES_PER_PARTITION = 128 << 20  # archives of one commit: some minutes of work for each core
 BATCH_FILES = 512  # names in the predicate of one commit
+BATCH_DOCUMENTS_PER_PARTITION = 5000  # of one commit, for a model: at most some minutes for each core
 UNKNOWN_BYTES = 1 << 30  # an archive of unknown size counts as one of Common Crawl's
 
 
@@ -69,6 +70,26 @@ class Runner:
                     metadata = self._metadata(stage, params, {"warc_filename": names}, self._versions(stage))
                     self.lake.replace(stage.output, rows, {"warc_filename": names}, metadata)
                 self._mark(stage, {name: wanted[name] for name in names}, metadata)
+
+    def by_document(self, stage: Stage, params: Any, part: Mapping[str, str]) -> None:
+        """Add the rows of documents that ``stage.missing`` names to the slice of each archive and `part`.
+
+        No fingerprint is kept: what there is to do can be seen from the rows. A killed run leaves whole archives.
+        """
+        if stage.missing is None:
+            raise ValueError(f"{stage.name} does not say which documents it lacks")
+        versions = self._versions(stage)
+        inputs = [self.lake.read(table, versions[table.name]) for table in stage.inputs]
+        counted = stage.missing(*inputs, params).groupBy("warc_filename").count().collect()
+        batches = self._document_batches({row["warc_filename"]: row["count"] for row in counted})
+        with self.reporter.stage(stage.name, len(batches)) as run:
+            run.skipped = not batches
+            for names in batches:
+                with self.reporter.batch(run):
+                    of_names = [rows.where(F.col("warc_filename").isin(names)) for rows in inputs]
+                    values = {"warc_filename": names, **{column: [value] for column, value in part.items()}}
+                    metadata = self._metadata(stage, params, values, versions)
+                    self.lake.replace(stage.output, stage.transform(*of_names, params), values, metadata)
 
     def whole(self, stage: Stage, params: Any, part: Mapping[str, str]) -> None:
         """Make the slice of ``stage.output`` that `part` names, unless its inputs and params are unchanged.
@@ -127,7 +148,7 @@ class Runner:
 
     def _batches(self, names: Sequence[str], archives: Mapping[str, Row]) -> Iterator[list[str]]:
         """`names` in batches that are worth a commit each."""
-        budget = BATCH_BYTES_PER_PARTITION * int(self.lake.spark.conf.get("spark.sql.shuffle.partitions") or 200)
+        budget = BATCH_BYTES_PER_PARTITION * self._partitions()
         batch: list[str] = []
         filled = 0
         for name in names:
@@ -139,6 +160,22 @@ class Runner:
             filled += size
         if batch:
             yield batch
+
+    def _document_batches(self, counts: Mapping[str, int]) -> list[list[str]]:
+        """The archives of `counts`, which says how many documents of each are to be worked on, in batches."""
+        budget = BATCH_DOCUMENTS_PER_PARTITION * self._partitions()
+        batches: list[list[str]] = []
+        filled = 0
+        for name in sorted(counts):
+            if not batches or filled + counts[name] > budget or len(batches[-1]) == BATCH_FILES:
+                batches.append([])
+                filled = 0
+            batches[-1].append(name)
+            filled += counts[name]
+        return batches
+
+    def _partitions(self) -> int:
+        return int(self.lake.spark.conf.get("spark.sql.shuffle.partitions") or 200)
 
     def _mark(
         self, stage: Stage, fingerprints: Mapping[str, str], metadata: Mapping[str, Any], *, only_these: bool = False

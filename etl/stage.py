@@ -31,6 +31,9 @@ class Stage:
 
     ``update(*inputs, rows, added, params)`` gives what the transform would, for less, when `rows` were made before the
     archives of `added` were there. Only a stage whose inputs are made archive by archive can have one.
+
+    ``missing(*inputs, params)`` gives the rows of documents, with their `warc_filename`, that the transform would work
+    on because its own last rows, one of its inputs, lack them.
     """
 
     transform: Callable[..., DataFrame]
@@ -40,6 +43,7 @@ class Stage:
     version: int = 1
     require: Callable[..., None] | None = None
     update: Callable[..., DataFrame] | None = None
+    missing: Callable[..., DataFrame] | None = None
 
     @property
     def name(self) -> str:

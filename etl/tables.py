@@ -90,6 +90,8 @@ DOCUMENT_LANGUAGE = load("document_language")
 DOCUMENT_QUALITY = load("document_quality")
 DOCUMENT_TOKENS = load("document_tokens")
 DOCUMENT_PII = load("document_pii")
+DOCUMENT_SENTENCES = load("document_sentences")
+DOCUMENT_SCORES = load("document_scores")
 DOCUMENT_CONTAMINATION = load("document_contamination")
 DOCUMENT_MINHASH = load("document_minhash")
 DUPLICATE_CANDIDATES = load("duplicate_candidates")
@@ -111,9 +113,12 @@ INSTRUCTION_DISPOSITIONS = load("instruction_dispositions")
 TRAINING_EXAMPLES = load("training_examples")
 TRAINING_PAIRS = load("training_pairs")
 TRAINING_SETS = load("training_sets")
+TRAINING_BLOCKS = load("training_blocks")
+TRAINING_PACKINGS = load("training_packings")
 MODELS = load("models")
 EVALUATIONS = load("evaluations")
 EVALUATION_ITEMS = load("evaluation_items")
+EXPERIMENTS = load("experiments")
 STAGE_FILES = load("stage_files")
 
 ALL = (
@@ -125,6 +130,8 @@ ALL = (
     DOCUMENT_QUALITY,
     DOCUMENT_TOKENS,
     DOCUMENT_PII,
+    DOCUMENT_SENTENCES,
+    DOCUMENT_SCORES,
     DOCUMENT_CONTAMINATION,
     DOCUMENT_MINHASH,
     DUPLICATE_CANDIDATES,
@@ -146,8 +153,11 @@ ALL = (
     TRAINING_EXAMPLES,
     TRAINING_PAIRS,
     TRAINING_SETS,
+    TRAINING_BLOCKS,
+    TRAINING_PACKINGS,
     MODELS,
     EVALUATIONS,
     EVALUATION_ITEMS,
+    EXPERIMENTS,
     STAGE_FILES,
 )

@@ -57,10 +57,12 @@ HOST_SHARES = load("host_shares")
 LANGUAGE_SHARES = load("language_shares")
 DUPLICATES_KEPT = load("duplicates_kept")
 DUPLICATE_EVIDENCE = load("duplicate_evidence")
+SCORE_THRESHOLDS = load("score_thresholds")
 ANNOTATIONS = load("annotations")
 ARCHIVE_HEALTH = load("archive_health")
 LEDGER = load("ledger")
 MIXTURE_SHARES = load("mixture_shares")
+MIXTURE_ORIGINS = load("mixture_origins")
 MODEL_PAGES = load("model_pages")
 
 ALL = (
@@ -71,10 +73,12 @@ ALL = (
     LANGUAGE_SHARES,
     DUPLICATES_KEPT,
     DUPLICATE_EVIDENCE,
+    SCORE_THRESHOLDS,
     ANNOTATIONS,
     ARCHIVE_HEALTH,
     LEDGER,
     MIXTURE_SHARES,
+    MIXTURE_ORIGINS,
     MODEL_PAGES,
 )
 

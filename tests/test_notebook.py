@@ -1,8 +1,9 @@
-"""The notebook runs from top to bottom on the finished lake, and is committed as source only."""
+"""Notebooks run from top to bottom on the finished lake, and are committed as source only."""
 
 from __future__ import annotations
 
 import ast
+import json
 import os
 import re
 from pathlib import Path
@@ -10,16 +11,16 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from etl import funnel
+from etl import funnel, tables
 from etl.lake import Lake
 
 ROOT = Path(__file__).resolve().parent.parent
-PATH = ROOT / "notebooks" / "explore_lake.ipynb"
+PATHS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 
 
-@pytest.fixture
-def notebook() -> nbformat.NotebookNode:
-    return nbformat.read(PATH, as_version=4)
+@pytest.fixture(params=PATHS, ids=lambda path: path.stem)
+def notebook(request: pytest.FixtureRequest) -> nbformat.NotebookNode:
+    return nbformat.read(request.param, as_version=4)
 
 
 def test_it_is_committed_without_outputs(notebook: nbformat.NotebookNode) -> None:
@@ -34,23 +35,43 @@ def test_it_defines_no_functions(notebook: nbformat.NotebookNode) -> None:
             assert not [node for node in ast.walk(ast.parse(cell.source)) if isinstance(node, defining)]
 
 
-@pytest.mark.slow
-def test_it_runs_and_draws_what_the_lake_holds(
-    notebook: nbformat.NotebookNode, lake: Lake, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Slow: the kernel is a process of its own with a Spark session of its own."""
+def executed(name: str, lake: Lake, monkeypatch: pytest.MonkeyPatch) -> list[nbformat.NotebookNode]:
+    """The outputs of a notebook that was run on a lake, without an error or a warning."""
     nbclient = pytest.importorskip("nbclient")
+    notebook = nbformat.read(ROOT / "notebooks" / f"{name}.ipynb", as_version=4)
     assert lake.warehouse is not None
     monkeypatch.setenv("GOLDENLAKE_WAREHOUSE", lake.warehouse)
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
     monkeypatch.setenv("PYTHONWARNINGS", "error::FutureWarning,error::DeprecationWarning:__main__")
     client = nbclient.NotebookClient(notebook, timeout=300, kernel_name="python3")
-    client.execute(cwd=str(PATH.parent))
+    client.execute(cwd=str(ROOT / "notebooks"))
     outputs = [output for cell in notebook.cells if cell.cell_type == "code" for output in cell.outputs]
     assert not [output for output in outputs if output.output_type == "error" or output.get("name") == "stderr"]
+    return outputs
+
+
+@pytest.mark.slow
+def test_it_draws_what_the_lake_holds(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow: the kernel is a process of its own with a Spark session of its own."""
+    outputs = executed("explore_lake", lake, monkeypatch)
     data = [output.data for output in outputs if "data" in output]
     assert sum("image/png" in each for each in data) == 5
     tables = "\n".join(each.get("text/plain", "") for each in data)
     kept = funnel.read(lake, "fineweb").kept
     assert re.search(rf"\bkept +0 +{kept}\b", tables)
     assert "dropped by recipe fineweb" in "\n".join(output.get("text", "") for output in outputs)
+
+
+@pytest.mark.slow
+def test_it_shows_what_thresholds_keep(lake: Lake, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Slow: as above. Labels are made up: of every second page they say that it is good."""
+    urls = [row["url"] for row in lake.read(tables.CORPUS).orderBy("url").select("url").limit(40).collect()]
+    labels = tmp_path / "labels.jsonl"
+    rows = [{"url": url, "label": "good" if place % 2 else "bad"} for place, url in enumerate(urls)]
+    labels.write_text("\n".join(map(json.dumps, rows)))
+    monkeypatch.setenv("GOLDENLAKE_LABELS", str(labels))
+    outputs = executed("score_thresholds", lake, monkeypatch)
+    assert sum("image/png" in output.get("data", {}) for output in outputs) == 2
+    printed = "\n".join(output.get("text", "") for output in outputs)
+    assert re.search(r"AUC +0\.\d+ .* n 40 \(20 yes\)", printed)
+    assert re.search(r"^dropped  0\.\d+  https?://", printed, re.MULTILINE)

@@ -96,6 +96,10 @@ LATER = {
     tables.MODELS,
     tables.EVALUATIONS,
     tables.EVALUATION_ITEMS,
+    tables.EXPERIMENTS,
+    tables.TRAINING_BLOCKS,
+    tables.TRAINING_PACKINGS,
+    tables.DOCUMENT_SENTENCES,
 }
 
 
@@ -117,6 +121,7 @@ def test_every_commit_says_what_made_it(lake: Lake) -> None:
         "document_quality",
         "document_pii",
         "document_contamination",
+        "document_scores",
         "duplicate_clusters",
     }
     assert last["params"]["name"] == "fineweb"

@@ -11,6 +11,7 @@ from pyspark.sql.types import LongType, StringType, StructField, StructType
 
 from etl import resources, tables
 from etl.errors import ContractError
+from etl.kernels import quality_model
 from etl.kernels.benchmarks import BenchmarkFile
 from etl.kernels.minhash import Geometry
 from etl.stage import Stage
@@ -25,8 +26,11 @@ from etl.stages import (
     instruct,
     minhash,
     mix,
+    pack,
     repeats,
+    score,
     semantic,
+    sentences,
     urls,
 )
 from etl.stages.contamination import ContaminationParams, InstructionContaminationParams
@@ -42,8 +46,10 @@ from etl.stages.instruct import (
 )
 from etl.stages.minhash import MinHashParams
 from etl.stages.mix import ManifestParams, Mixture, Source, TrainingSetParams
+from etl.stages.pack import PackParams
 from etl.stages.repeats import LineParams, ParagraphParams, RepeatParams, SubstringParams
 from etl.stages.rules import Early, Rule
+from etl.stages.score import ScoreParams, Scorer
 from etl.stages.semantic import SemanticParams
 
 STAGES = [
@@ -57,10 +63,13 @@ STAGES = [
         minhash,
         embed,
         semantic,
+        sentences,
         dedup,
         repeats,
+        score,
         curate,
         mix,
+        pack,
         instruct,
     )
     for name in vars(module).values()
@@ -75,6 +84,8 @@ RULES = (
     Rule("list", "url_list", one_of=("none",)),
     Rule("items", "contaminated_items", max=0),
     Rule("lines", "lines", max=99, by_language={"de": 50}),
+    Rule("quality", "quality.score", min=0.5, by_language={"de": 0.4}),
+    Rule("worst", "toxicity.worst", max=0.5, languages=("en",)),
 )
 RECIPE = Recipe(
     "strict",
@@ -82,7 +93,12 @@ RECIPE = Recipe(
     "these tests",
     RULES,
     duplicates=("payload", "exact", "normal", "minhash", "semantic"),
-    survivor=(Preference("crawl", first=("a",)), Preference("tokens", "most"), Preference()),
+    survivor=(
+        Preference("crawl", first=("a",)),
+        Preference("toxicity.score"),
+        Preference("tokens", "most"),
+        Preference(),
+    ),
     remove_lines="c4",
     remove_repeats=Repeats(LineParams(), ParagraphParams(), SubstringParams()),
 )
@@ -104,7 +120,9 @@ PARAMS: dict[type[Any], Any] = {
     DuplicateParams: DuplicateParams("collection"),
     MinHashParams: MinHashParams(GEOMETRY),
     SemanticParams: SemanticParams("model"),
+    ScoreParams: ScoreParams(Scorer("quality", "d", "s", quality=quality_model.Settings())),
     RepeatParams: RepeatParams("strict"),
+    PackParams: PackParams("set"),
     ClusterParams: ClusterParams("minhash", geometry=GEOMETRY),
     InstructionDispositionParams: InstructionDispositionParams("collection", INSTRUCTION_RECIPE),
 }

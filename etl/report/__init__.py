@@ -83,6 +83,7 @@ SECTIONS = (
     Section("Personal data and rights", "rights", sections.personal),
     Section("Duplicates", "duplicates", sections.duplicates),
     Section("Lengths", "lengths", sections.lengths),
+    Section("What models say of documents", "scores", sections.model_scores),
     Section("Training set", "training set", sections.training),
     Section("Ledger", "ledger", sections.books),
     Section("1. Curation stages and their gain", "curation", answers.curation, CLAIMS),

@@ -22,6 +22,7 @@ from etl.report.sections import Data, Subject
 from etl.stages.curate import DUPLICATES
 from etl.stages.dedup import EXACT, MINHASH, SEMANTIC
 
+EDU, QUALITY, TOXICITY = "edu", "quality", "toxicity"  # the scorers that answer the claims
 EVALUATIONS = 120  # rows that are shown
 TIMES = "\N{MULTIPLICATION SIGN}"
 BENCHMARKS = {  # of the brief, with names under which a lake may have measured them
@@ -43,6 +44,8 @@ def curation(subject: Subject) -> Data:
         "unique_exact": _measured(subject.copies[EXACT].documents, "documents"),
         "unique_near": _measured(subject.copies[MINHASH].documents, "documents"),
         "unique_semantic": _measured(subject.copies[SEMANTIC].documents, "documents"),
+        "educational_value": _measured(_average(subject, EDU), "documents", "score"),
+        "toxicity": _measured(subject.scored[TOXICITY].flagged if TOXICITY in subject.scored else None, "documents"),
     }
     detected = gains.detected_purity(subject.view(views.LANGUAGE_SHARES), wanted)
     return {
@@ -51,7 +54,13 @@ def curation(subject: Subject) -> Data:
         "languages": sorted(wanted or ()),
         "scores": scores,
         "asked": subject.funnel.duplicates or (),
+        "quality": subject.scored.get(QUALITY),
+        "toxicity": subject.scored.get(TOXICITY),
     }
+
+
+def _average(subject: Subject, scorer: str) -> Gain | None:
+    return subject.scored[scorer].average if scorer in subject.scored else None
 
 
 def _measured(gain: Gain | None, items: str, shown: str = "share") -> Measured | None:
@@ -86,7 +95,14 @@ def classifier(subject: Subject) -> Data:
                 mine[-1].tokens_left,
             )
         )
-    return {"comparison": compare("classifier"), "stages": stages, "funnel": subject.funnel}
+    values = {"classifier_score": _measured(_average(subject, EDU), "documents", "score")}
+    comparison = compare("classifier", values)
+    return {
+        "comparison": comparison,
+        "stages": stages,
+        "funnel": subject.funnel,
+        "quality": subject.scored.get(QUALITY),
+    }
 
 
 _AFTER_TEXT = ("document_language", "document_quality", "document_tokens", "duplicate_clusters")
@@ -284,6 +300,7 @@ def quality_and_quantity(subject: Subject) -> Data:
         "comparison": compare("quality_and_quantity"),
         "models": pretrained,
         "evaluations": _of_models(e for e in subject.evaluations if e.metric == "bits_per_byte"),
+        "experiments": subject.experiments,
     }
 
 
@@ -291,7 +308,14 @@ def quality_score(subject: Subject) -> Data:
     """11. The quality score, factor by factor."""
     near = subject.copies[MINHASH].documents
     unique, is_near = near or subject.copies[EXACT].documents, near is not None
-    found = parts(unique=unique, is_near=is_near, diversity=subject.diversity, prompts=subject.instruction_diversity)
+    found = parts(
+        value=_average(subject, EDU) or _average(subject, QUALITY),
+        by=next((subject.scored[each].model for each in (EDU, QUALITY) if _average(subject, each)), None),
+        unique=unique,
+        is_near=is_near,
+        diversity=subject.diversity,
+        prompts=subject.instruction_diversity,
+    )
     whole = score(found)
     text = (
         None if whole is None else Fact(f"{whole.value:.3f}", f"{whole.low:.3f} to {whole.high:.3f}, n = {whole.n:,}")

@@ -91,7 +91,8 @@ class Fact:
 
 @dataclass(frozen=True)
 class Measured:
-    """A measure before and after; `items` are what n counts, `shown` is how values are written: share or number."""
+    """A measure before and after; `items` are what n counts, `shown` is how values are
+    written: share, number or score."""
 
     gain: Gain
     items: str

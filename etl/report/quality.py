@@ -11,16 +11,31 @@ _NO_JUDGE = (
 )
 
 
-def parts(*, unique: Gain | None, is_near: bool, diversity: Gain | None, prompts: Gain | None) -> tuple[Part, ...]:
+def parts(
+    *,
+    value: Gain | None,
+    by: str | None,
+    unique: Gain | None,
+    is_near: bool,
+    diversity: Gain | None,
+    prompts: Gain | None,
+) -> tuple[Part, ...]:
     """Data, Instruction and Alignment. Baselines: all documents with text; all examples as imported; the parent model.
 
-    `unique` counts near copies as copies when `is_near`, letter-by-letter ones alone when not.
+    `value` is the mean score by the model `by`: the classifier of educational value where it has scored every document,
+    else the packaged model of quality, which measures something near it. `unique` counts near copies as copies when
+    `is_near`, letter-by-letter ones alone when not.
 
     Preference accuracy, which models of the lake have, is no measure of helpfulness: it says which of two given answers
     a model finds likelier, and models that rank well need not answer well (Chen et al. 2024, arXiv 2405.19534).
     """
     data = (
-        Factor("educational value", "mean educational score", missing="needs an educational score of every document"),
+        Factor(
+            "educational value",
+            f"mean score by {by}" if by else "mean educational score",
+            value,
+            "" if value else "needs an educational score, or one of quality, of every document",
+        ),
         Factor(
             "deduplication",
             f"share of documents that are no {'copy or near copy' if is_near else 'letter-by-letter copy'} of another",

@@ -23,11 +23,12 @@ from etl.job import DEFAULT_WAREHOUSE
 from etl.kernels.quality_score import Gain
 from etl.lake import Lake
 from etl.progress import StageRun
-from etl.report import clusters, gains, instructions, models, river, scoring
+from etl.report import clusters, gains, instructions, models, river, scorers, scoring
 from etl.report.clusters import Recall
 from etl.report.gains import Copies
 from etl.report.instructions import Decided
 from etl.report.models import Evaluation, Model
+from etl.report.scorers import Scored
 from etl.report.scoring import Scores
 from etl.sets import HELD_OUT
 from etl.stages.curate import Recipe
@@ -92,6 +93,11 @@ class Subject:
         return gains.copies(self.lake, self.recipe)
 
     @cached_property
+    def scored(self) -> dict[str, Scored]:
+        """What models say of documents, by scorer."""
+        return scorers.scored(self.lake, self.recipe, self.applied)
+
+    @cached_property
     def near(self) -> ClusterParams | None:
         """How near duplicates were put together."""
         return clusters.settings(self.lake)
@@ -146,6 +152,15 @@ class Subject:
         """What all models were measured by."""
         return models.evaluations(self.lake, self.models)
 
+    @cached_property
+    def experiments(self) -> dict[str, list[Data]]:
+        """Models that differ in their data alone, by experiment: one row per benchmark, metric and arm."""
+        rows = self.lake.read(tables.EXPERIMENTS).orderBy("experiment", "benchmark", "metric", "change").collect()
+        found: dict[str, list[Data]] = {}
+        for row in rows:
+            found.setdefault(row["experiment"], []).append(row.asDict())
+        return found
+
     @property
     def place(self) -> str:
         """The option that names the lake to a command, for the folder that holds it."""
@@ -179,7 +194,7 @@ class Subject:
 # What more than one section asks for, or another property; each group needs only those before it.
 _SHARED = (
     ("scores", "archives", "examples", "copies", "recall", "diversity", "training_sets", "models", "applied"),
-    ("instruction_recipes", "evaluations"),
+    ("instruction_recipes", "evaluations", "scored"),
     ("instruction_diversity", "instruction_sources"),
 )
 
@@ -189,7 +204,7 @@ def _training_set(row: Data) -> Data:
     for share in row["shares"]:
         asked, given = share["asked_share"], share["share"]
         share["row_share"] = share["documents"] / row["documents"] if row["documents"] else None
-        share["is_short"] = share["available_tokens"] < share["asked_tokens"]
+        share["is_short"] = share["capacity_tokens"] < share["asked_tokens"]
         share["off"] = given - asked if asked is not None and given is not None else None
     return {**row, "is_held_out": row["training_set"].endswith(HELD_OUT)}
 
@@ -397,6 +412,21 @@ def _named(everything: list[int], kept: list[int] | None) -> list[tuple[str, int
 
 def _quantiles(value: Column) -> Column:
     return F.percentile_approx(value, list(QUANTILES.values()), 10_000)
+
+
+def model_scores(subject: Subject) -> Data | None:
+    """What models say of documents, all and kept."""
+    found = list(subject.scored.values())
+    if not found:
+        return None
+    rows = {
+        each.scorer: [
+            (place * each.top / scorers.BINS, *both)
+            for place, both in enumerate(zip(each.counts, each.kept, strict=True))
+        ]
+        for each in found
+    }
+    return {"scored": found, "rows": rows, "bins": scorers.BINS, "flagged": scorers.FLAGGED}
 
 
 def training(subject: Subject) -> Data:

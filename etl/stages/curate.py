@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import pyarrow as pa
@@ -16,7 +16,17 @@ from etl.kernels import lines, pii, repeats, tokens
 from etl.stage import Stage
 from etl.stages.extract import not_a_page
 from etl.stages.repeats import LineParams, ParagraphParams, SubstringParams
-from etl.stages.rules import OPTIONAL, SIGNAL_TABLES, SIGNALS, Rule, is_value
+from etl.stages.rules import (
+    NOT_SCORED,
+    OPTIONAL,
+    SCORE_FIELDS,
+    SIGNAL_TABLES,
+    SIGNALS,
+    Rule,
+    is_value,
+    scorer_of,
+    table_of,
+)
 from etl.tables import Table
 
 # Ways to find duplicates, in the order in which they are looked for: method of `duplicate_clusters`, the rule that a
@@ -57,7 +67,7 @@ class Preference:
     def __post_init__(self) -> None:
         if self.prefer not in ("least", "most"):
             raise ValueError(f"prefer is {self.prefer!r}, wanted least or most")
-        if self.signal not in {*SIGNALS, *_RECORD, *_CAPTURED}:
+        if table_of(self.signal) is None and self.signal not in {*_RECORD, *_CAPTURED}:
             raise ValueError(f"survivor reads {self.signal!r}, which no table of signals has")
 
     def rank(self) -> Column:
@@ -113,6 +123,8 @@ class Recipe:
     `duplicates`: the methods (of `DUPLICATES`) by which duplicates are found, in that order. Of the documents of one
     cluster that pass every rule and every method before, one is kept: the one that `survivor` prefers, its first
     preference before the second; without any the one fetched first. `alarm`: see there.
+    `scorers`: for a scorer that rules name (``quality.score``), the file of ``conf/scorers`` by name or path, or a
+    model whose scores `document_scores` has already, such as ``quality@0123456789ab``; without it the file of its name.
     `remove_repeats`: lines, paragraphs and runs of words of other kept documents that are cut out of the text.
     `mask`: kinds of personal data (`etl.kernels.pii.KINDS`) that have a placeholder in the text that is kept.
     `remove_lines`: none, c4, fineweb or refinedweb, a line filter applied to that text.
@@ -130,6 +142,7 @@ class Recipe:
     remove_lines: str = "none"
     mask: tuple[str, ...] = ()
     remove_repeats: Repeats = Repeats()
+    scorers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         problems = []
@@ -144,8 +157,23 @@ class Recipe:
         twice = sorted({name for name in names if names.count(name) > 1})
         if twice:
             problems.append(f"rules named twice: {', '.join(twice)}")
+        scored = [scorer_of(rule.signal) is not None for rule in self.rules]
+        if scored != sorted(scored):
+            late = [rule.name for rule, before in zip(self.rules[1:], scored, strict=False) if before][-1]
+            problems.append(f"rule {late!r} stands after a rule on a score, wanted scores last: models come last")
+        problems += [
+            f"scorers names {name!r}, which no rule and no preference reads"
+            for name in self.scorers
+            if name not in self.scored_by
+        ]
         if problems:
             raise ValueError("; ".join(problems))
+
+    @property
+    def scored_by(self) -> tuple[str, ...]:
+        """The scorers that rules and preferences read, in the order in which they are needed."""
+        signals = [*(rule.signal for rule in self.rules), *(preference.signal for preference in self.survivor)]
+        return tuple(dict.fromkeys(scorer for signal in signals if (scorer := scorer_of(signal))))
 
 
 def dispositions(
@@ -157,10 +185,13 @@ def dispositions(
     document_quality: DataFrame,
     document_pii: DataFrame,
     document_contamination: DataFrame,
+    document_scores: DataFrame,
     duplicate_clusters: DataFrame,
     recipe: Recipe,
 ) -> DataFrame:
     """One row per record: kept, or dropped by which rule, with the value measured and the bound.
+
+    A document that a model should score and has not is dropped as not scored, when it passes every rule before.
 
     Key: every right side has one row per doc_id, so the joins add none; `captures` has one row per record.
     """
@@ -177,6 +208,8 @@ def dispositions(
     for table, rows in zip(SIGNAL_TABLES, annotations, strict=True):
         if table in _read_by(recipe):
             signals = signals.join(_signals_of(rows, table, recipe), "doc_id", how="left")
+    if recipe.scored_by:
+        signals = signals.join(_scores(document_scores, recipe), ["doc_id", "text_hash"], how="left")
     if recipe.duplicates:
         signals = signals.join(_clusters(duplicate_clusters, recipe), "doc_id", how="left")
 
@@ -236,7 +269,7 @@ def _read_by(recipe: Recipe) -> list[Table]:
     return [
         table
         for table in SIGNAL_TABLES
-        if table is not OPTIONAL or any(SIGNALS[rule.signal] == table.name for rule in recipe.rules)
+        if table is not OPTIONAL or any(table_of(rule.signal) == table.name for rule in recipe.rules)
     ]
 
 
@@ -244,7 +277,8 @@ def _signals_of(rows: DataFrame, table: Table, recipe: Recipe) -> DataFrame:
     """Of an annotation, the columns that are read here, and a flag that is null where the row is missing."""
     named = {*(rule.signal for rule in recipe.rules), *(preference.signal for preference in recipe.survivor)}
     ruled = {signal for signal in named if SIGNALS.get(signal) == table.name}
-    read = sorted(ruled.union({"extract_error", "skipped", "page_language", "language", "tokens"} & {*table.columns}))
+    always = {"extract_error", "skipped", "text_hash", "page_language", "language", "tokens"}
+    read = sorted(ruled.union(always & {*table.columns}))
     return rows.select(
         "doc_id", *[c for c in read if c not in (*_RECORD, *_CAPTURED)], F.lit(True).alias(f"in_{table.name}")
     )
@@ -287,18 +321,40 @@ def _skipped(recipe: Recipe, skipped: Column) -> _Check:
 
 
 def _rules(recipe: Recipe) -> list[_Check]:
-    return [
-        _Check(
-            SIGNALS[rule.signal],
-            rule.name,
-            rule.fails(),
-            F.concat(is_value(rule.signal), F.lit(f", wanted {rule.wanted()}")),
-            rule.signal,
-            value=None if rule.threshold is None else F.col(rule.signal),
-            threshold=rule.bound() if rule.by_language else rule.threshold,
+    checks = []
+    asked = set()
+    for rule in recipe.rules:
+        scorer = scorer_of(rule.signal)
+        if scorer and scorer not in asked:
+            asked.add(scorer)
+            detail = F.lit(f"no score by {recipe.scorers.get(scorer, scorer)} yet")
+            checks.append(_Check("document_scores", NOT_SCORED, F.col(scorer).isNull(), detail, scorer))
+        fails = rule.fails() if scorer is None else rule.fails() & F.col(scorer).isNotNull()
+        checks.append(
+            _Check(
+                table_of(rule.signal) or "",
+                rule.name,
+                fails,
+                F.concat(is_value(rule.signal), F.lit(f", wanted {rule.wanted()}")),
+                rule.signal,
+                value=None if rule.threshold is None else F.col(rule.signal),
+                threshold=rule.bound() if rule.by_language else rule.threshold,
+            )
         )
-        for rule in recipe.rules
-    ]
+    return checks
+
+
+def _scores(document_scores: DataFrame, recipe: Recipe) -> DataFrame:
+    """One row per text that was scored: for each scorer of the recipe what its model says, or null.
+
+    Key: a model has one row per document, so max picks the one there is.
+    """
+    models = {scorer: recipe.scorers.get(scorer, scorer) for scorer in recipe.scored_by}
+    found = F.struct(*SCORE_FIELDS, "error")
+    rows = document_scores.where(F.col("model").isin(*models.values()))
+    return rows.groupBy("doc_id", "text_hash").agg(
+        *[F.max(F.when(F.col("model") == model, found)).alias(scorer) for scorer, model in models.items()]
+    )
 
 
 def _copy(method: str) -> _Check:
@@ -322,10 +378,17 @@ def _clusters(duplicate_clusters: DataFrame, recipe: Recipe) -> DataFrame:
 
 
 def _failed(gates: Sequence[_Check], rules: Sequence[_Check]) -> Column:
-    """Places, from 1, of the checks that failed: of the gates the first alone, or else all rules, in order."""
+    """Places, from 1, of the checks that failed: of the gates the first alone, or else all rules, in order.
+
+    That a document has no score is only said of one that fails nothing before: no other needs one.
+    """
     conditions = [check.condition for check in (*gates, *rules)]
     places = F.array(*[F.when(condition, F.lit(place)) for place, condition in enumerate(conditions, start=1)])
     failed = F.filter(places, lambda place: place.isNotNull())
+    waits = [place for place, check in enumerate(rules, start=len(gates) + 1) if check.rule == NOT_SCORED]
+    if waits:
+        first = F.get(failed, F.lit(0))
+        failed = F.filter(failed, lambda place: (place == first) | ~place.isin(*waits))
     return F.when(F.get(failed, F.lit(0)) <= len(gates), F.slice(failed, 1, 1)).otherwise(failed)
 
 
@@ -442,7 +505,7 @@ def _rewritten(rows: DataFrame, params: CorpusParams) -> DataFrame:
 
 DISPOSITIONS = Stage(
     dispositions,
-    inputs=(tables.CAPTURES, *SIGNAL_TABLES, tables.DUPLICATE_CLUSTERS),
+    inputs=(tables.CAPTURES, *SIGNAL_TABLES, tables.DOCUMENT_SCORES, tables.DUPLICATE_CLUSTERS),
     output=tables.DISPOSITIONS,
     params=Recipe,
 )

@@ -16,7 +16,7 @@ from etl.config import STRICT
 from etl.kernels import html, language, pages, warc
 from etl.kernels.sandbox import Begin, Failure, Sandbox
 from etl.stage import Stage
-from etl.stages.rules import SIGNALS, Early, Rule
+from etl.stages.rules import Early, Rule, table_of
 
 PAGE_RECORDS = ("response", "resource", "conversion")
 PAGE_MIMES = ("text/html", "application/xhtml+xml", "text/plain")
@@ -87,7 +87,7 @@ def documents(captures: DataFrame, warc_files: DataFrame, url_signals: DataFrame
     itself. Of payloads with one digest that a task meets, the first alone is read.
     """
     extractor = html.ENGINES[params.engine].version()
-    by_url = [rule for rule in params.cascade if SIGNALS[rule.signal] == tables.URL_SIGNALS.name]
+    by_url = [rule for rule in params.cascade if table_of(rule.signal) == tables.URL_SIGNALS.name]
     early = tuple(rule for rule in params.cascade if rule not in by_url)
     cascade = Early(early) if early else None
 

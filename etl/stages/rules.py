@@ -26,7 +26,21 @@ SIGNAL_TABLES: tuple[Table, ...] = (
 )
 # Made only where a run names benchmarks, so that a recipe whose rules do not read it does without.
 OPTIONAL = tables.DOCUMENT_CONTAMINATION
+# What a rule may read of what a scorer says of a document, as in `quality.score`.
+SCORE_FIELDS = ("score", "level", "worst")
+NOT_SCORED = "not_scored"  # the rule of a disposition that waits for a model
 SIGNALS = {column: table.name for table in reversed(SIGNAL_TABLES) for column in table.columns}
+
+
+def scorer_of(signal: str) -> str | None:
+    """The scorer that a signal such as ``quality.score`` is of; None for a signal that is a column of a table."""
+    scorer, _, column = signal.partition(".")
+    return scorer if scorer and column in SCORE_FIELDS else None
+
+
+def table_of(signal: str) -> str | None:
+    """The name of the table that a signal stands in; None where no table has it."""
+    return tables.DOCUMENT_SCORES.name if scorer_of(signal) else SIGNALS.get(signal)
 
 
 @dataclass(frozen=True)
@@ -58,8 +72,8 @@ class Rule:
             raise ValueError(f"rule {self.name!r} reads {self.signal!r}, which no table of signals has")
 
     def is_known(self) -> bool:
-        """Whether there is such a signal."""
-        return self.signal in SIGNALS
+        """Whether there can be such a signal: which scorers there are is known where the recipe is used."""
+        return table_of(self.signal) is not None
 
     @property
     def threshold(self) -> float | None:
@@ -99,7 +113,7 @@ class Rule:
     def skip(self) -> Column:
         """What `documents.skipped` says of a page that fails."""
         return F.struct(
-            F.lit(SIGNALS[self.signal]).alias("stage"),
+            F.lit(table_of(self.signal)).alias("stage"),
             F.lit(self.name).alias("rule"),
             F.lit(self.signal).alias("signal"),
             (F.lit(None) if self.threshold is None else F.col(self.signal)).cast("double").alias("value"),
@@ -117,9 +131,11 @@ class Rule:
 
 
 def is_value(signal: str) -> Column:
-    """What was found, in words."""
+    """What was found, in words; of a score that is missing, why."""
+    scorer = scorer_of(signal)
+    nothing = [F.col(f"{scorer}.error")] if scorer else []
     value = F.col(signal).cast("string")
-    return F.concat(F.lit(f"{signal} is "), F.coalesce(value, F.lit("missing")))
+    return F.concat(F.lit(f"{signal} is "), F.coalesce(value, *nothing, F.lit("missing")))
 
 
 # What a page says of its use.
@@ -151,7 +167,7 @@ class Early:
             return False
         if rule.signal == "language":
             return rule.one_of is not None
-        return SIGNALS[rule.signal] == tables.URL_SIGNALS.name or rule.signal in HEAD_SIGNALS
+        return table_of(rule.signal) == tables.URL_SIGNALS.name or rule.signal in HEAD_SIGNALS
 
     @property
     def signals(self) -> frozenset[str]:

@@ -97,6 +97,7 @@ def judge(
     recipe: Recipe = RECIPE,
     *,
     others: Sequence[dict[str, Any]] = (),
+    scores: Sequence[dict[str, Any]] = (),
     **lists: str,
 ) -> list[Row]:
     """The dispositions of captures; `texts` are rows of `annotated`, `others` documents without annotations."""
@@ -110,6 +111,7 @@ def judge(
         rows(spark, tables.DOCUMENT_QUALITY, *quality),
         personal(spark, documents),
         rows(spark, tables.DOCUMENT_CONTAMINATION),
+        rows(spark, tables.DOCUMENT_SCORES, *scores),
         rows(spark, tables.DUPLICATE_CLUSTERS, *clusters),
         recipe,
     ).collect()
@@ -385,3 +387,92 @@ def test_personal_data_is_masked_before_lines_are_removed(spark: SparkSession) -
     masked = "The office of Ann is at <email> today."
     assert texts["a"] == (masked, len(masked))
     assert texts["b"][0] == "As it was before."
+
+
+SCORED = replace(
+    RECIPE,
+    duplicates=(),
+    rules=(
+        *RECIPE.rules,
+        Rule("quality", "quality.score", min=0.5),
+        Rule("edu", "edu.level", min=3),
+    ),
+    scorers={"quality": "quality@1", "edu": "edu@7"},
+)
+
+
+def said(doc_id: str, model: str, score: float | None, text: str = "one two three", **values: Any) -> dict[str, Any]:
+    """A row of document_scores; `text` is also its hash, as in `annotated`."""
+    keys = {"doc_id": doc_id, "warc_filename": "w", "text_hash": text, "scorer": model.partition("@")[0]}
+    return {**keys, "model": model, "score": score, **values}
+
+
+def by_score(spark: SparkSession, *scores: dict[str, Any], text: str = "one two three") -> Row:
+    """What SCORED decides about one page that passes every other rule."""
+    return judge(spark, [page("a", 1)], [annotated("a", text)], recipe=SCORED, scores=scores)[0]
+
+
+def test_a_document_waits_for_the_first_model_that_has_not_scored_it(spark: SparkSession) -> None:
+    row = by_score(spark)
+    assert (row["decision"], row["stage"], row["rule"], row["signal"], row["failed_rules"]) == (
+        "dropped",
+        "document_scores",
+        "not_scored",
+        "quality",
+        ["not_scored"],
+    )
+    assert row["detail"] == "no score by quality@1 yet"
+    row = by_score(spark, said("a", "quality@1", 0.5))
+    assert (row["rule"], row["signal"], row["failed_rules"]) == ("not_scored", "edu", ["not_scored"])
+
+
+def test_scores_decide_like_any_signal(spark: SparkSession) -> None:
+    row = by_score(spark, said("a", "quality@1", 0.5), said("a", "edu@7", 2.6, level=3))
+    assert (row["decision"], row["failed_rules"]) == ("kept", [])
+    row = by_score(spark, said("a", "quality@1", 0.25), said("a", "edu@7", 2.4, level=2))
+    assert (row["rule"], row["value"], row["threshold"], row["failed_rules"]) == (
+        "quality",
+        0.25,
+        0.5,
+        ["quality", "edu"],
+    )
+    assert row["detail"] == "quality.score is 0.25, wanted at least 0.5"
+
+
+def test_a_document_that_fails_a_rule_before_needs_no_model(spark: SparkSession) -> None:
+    row = by_score(spark, text="one two")
+    assert (row["rule"], row["failed_rules"]) == ("min_words", ["min_words"])
+
+
+def test_a_document_without_a_score_fails_and_says_why(spark: SparkSession) -> None:
+    row = by_score(
+        spark, said("a", "quality@1", None, error="too_long: 30,000 bytes"), said("a", "edu@7", 4.0, level=4)
+    )
+    assert (row["rule"], row["detail"]) == ("quality", "quality.score is too_long: 30,000 bytes, wanted at least 0.5")
+
+
+@pytest.mark.parametrize(
+    "other",
+    [said("a", "quality@2", 0.9), said("a", "quality@1", 0.9, text="an older text"), said("b", "quality@1", 1.0)],
+)
+def test_scores_of_another_model_text_or_document_do_not_count(spark: SparkSession, other: dict[str, Any]) -> None:
+    assert by_score(spark, other)["rule"] == "not_scored"
+
+
+def test_of_duplicates_the_one_with_the_best_score_is_kept(spark: SparkSession) -> None:
+    recipe = replace(NEAR, survivor=(Preference("quality.score", "most"),), scorers={"quality": "quality@1"})
+    texts = [annotated(doc_id, "one two three") for doc_id in ("first", "second")]
+    scores = [said("first", "quality@1", 0.2), said("second", "quality@1", 0.3)]
+    captures = [page("first", 1), page("second", 2)]
+    found = judge(spark, captures, texts, cluster("exact", "first", "second"), recipe, scores=scores)
+    assert {row["doc_id"]: row["duplicate_of"] for row in found} == {"first": "second", "second": None}
+
+
+def test_rules_on_scores_stand_last() -> None:
+    with pytest.raises(ValueError, match="rule 'late' stands after a rule on a score, wanted scores last"):
+        replace(SCORED, rules=(*SCORED.rules, Rule("late", "words", min=1)))
+
+
+def test_a_scorer_that_nothing_reads_is_refused() -> None:
+    with pytest.raises(ValueError, match="scorers names 'quality', which no rule and no preference reads"):
+        replace(RECIPE, scorers={"quality": "quality@1"})
