@@ -9,7 +9,7 @@ CREATE TABLE IF NOT EXISTS training_sets (
   tokenizer       STRING NOT NULL COMMENT 'What tokens are counted by',
   documents       BIGINT NOT NULL COMMENT 'Rows of the set',
   tokens          BIGINT NOT NULL COMMENT 'Sum of their tokens',
-  shares          ARRAY<STRUCT<source: STRING, asked_share: DOUBLE, share: DOUBLE, asked_tokens: BIGINT, tokens: BIGINT, documents: BIGINT, available_tokens: BIGINT, available_documents: BIGINT>> NOT NULL COMMENT 'What the mixture asked of each source, what it had, and what it gave'
+  shares          ARRAY<STRUCT<source: STRING, asked_share: DOUBLE, share: DOUBLE, asked_tokens: BIGINT, tokens: BIGINT, documents: BIGINT, available_tokens: BIGINT, available_documents: BIGINT, epochs: INT, capacity_tokens: BIGINT, unique_tokens: BIGINT, unique_documents: BIGINT, last_epoch: INT>> NOT NULL COMMENT 'What the mixture asked of each source, what it had, and what it gave: available is all of it once, capacity with all repetitions that are allowed, unique what the set has without repetitions'
 )
 USING DELTA
 COMMENT 'One row per training set: what it was made of, enough to make it again'

@@ -7,42 +7,87 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from etl import tables
 from etl.config import STRICT
 from etl.errors import InputError
+from etl.kernels import mixing
 from etl.stage import Stage
 
 HASH_BLOCK = 1 << 16  # documents whose hashes are hashed together
+RANGES = 256  # of a set, numbered side by side
+
+
+SHORT = ("error", "allow")
+
+
+@dataclass(frozen=True)
+class Tier:
+    """Rows of a source that a SQL condition names, and how many copies of each stand in one pass over the source."""
+
+    __pydantic_config__ = STRICT
+
+    where: str
+    copies: int
+
+    def __post_init__(self) -> None:
+        if self.copies < 1:
+            raise ValueError(f"copies is {self.copies}, wanted at least 1")
 
 
 @dataclass(frozen=True)
 class Source:
-    """Documents of a corpus that a SQL condition names, and the share of the set's tokens they should fill."""
+    """Documents of a corpus that a SQL condition names, and the share of the set's tokens they should fill.
+
+    The source may be read `epochs` times. In one pass a row stands once, or as often as the first of `tiers` that it
+    fits says, times what `rehydrate` says: pairs (size, copies), of which that with the largest size up to the
+    `stands_for` of the row holds. FineWeb-2 uses (1, 1), (2, 2), (3, 3), (5, 5), (100, 8), (1000, 1).
+    """
 
     __pydantic_config__ = STRICT
 
     name: str
     where: str = "true"
-    share: float = 1.0
+    share: float | None = None
+    epochs: int = 1
+    tiers: tuple[Tier, ...] = ()
+    rehydrate: tuple[tuple[int, int], ...] = ()
 
     def __post_init__(self) -> None:
-        if not 0 < self.share <= 1:
-            raise ValueError(f"source {self.name!r} has share {self.share:g}, wanted more than 0, at most 1")
+        problems = []
+        if self.share is not None and not 0 < self.share <= 1:
+            problems.append(f"has share {self.share:g}, wanted more than 0, at most 1")
+        if self.epochs < 1:
+            problems.append(f"has epochs {self.epochs}, wanted at least 1")
+        if any(size < 1 or copies < 1 for size, copies in self.rehydrate):
+            problems.append(f"has rehydrate {[*self.rehydrate]}, wanted pairs of a size and copies, each at least 1")
+        if problems:
+            raise ValueError(f"source {self.name!r} {'; '.join(problems)}")
+
+    @property
+    def repeats(self) -> bool:
+        """Whether a row may stand in a set more than once."""
+        return self.epochs > 1 or bool(self.tiers) or bool(self.rehydrate)
 
 
 @dataclass(frozen=True)
 class Mixture:
     """Sources and their shares of the tokens of a set. A row is drawn for the first source that it fits.
 
-    With `tokens`, each source gives whole rows up to its share of that budget; a source that has less gives all it has,
-    and the set says so: shares are never changed to fit. Without, the budget is the largest that every source can fill.
+    Shares add up to 1, or are left out and follow from what there is of each source by `temperature`, see
+    `etl.kernels.mixing.shares`. With `tokens`, each source gives whole rows up to its share of that budget. Without,
+    the budget is the largest that every source can fill, with the repetitions it is allowed. `short` says what becomes
+    of a source that has too little: an ``error`` before anything is written, as the set would be another mixture than
+    the one that was asked for, or ``allow``: the source gives all it may, and the set says so. Shares are never changed
+    to fit, and nothing is repeated that the mixture does not allow.
     `held_out` is the share of rows that the set never has: they make a set of their own, to measure models on.
 
-    `seed` decides the order: rows are sorted by a hash of seed and id, so the order does not depend on partitions, and
-    a smaller budget is a prefix of a larger one. Which rows are held out does not depend on it.
+    `seed` decides the order within a source: passes one after the other, each sorted by a hash of seed and id. Sources
+    are interleaved so that every beginning of the set has the shares of the whole. So the order does not depend on
+    partitions, and a smaller budget is a prefix of a larger one. Which rows are held out does not depend on the seed.
     """
 
     __pydantic_config__ = STRICT
@@ -50,23 +95,45 @@ class Mixture:
     name: str
     sources: tuple[Source, ...]
     tokens: int | None = None
+    temperature: float | None = None
+    short: str = "error"
     held_out: float = 0.0
     seed: int = 1
 
     def __post_init__(self) -> None:
-        problems = []
-        total = sum(source.share for source in self.sources)
         names = [source.name for source in self.sources]
-        if abs(total - 1) > 1e-6:
-            problems.append(f"shares add up to {total:g}, wanted 1")
+        problems = self._wrong_shares()
         if len(set(names)) < len(names):
             problems.append(f"sources named twice: {sorted({name for name in names if names.count(name) > 1})}")
         if self.tokens is not None and self.tokens < 1:
             problems.append(f"tokens is {self.tokens}, wanted at least 1")
+        if self.temperature is not None and not self.temperature > 0:
+            problems.append(f"temperature is {self.temperature:g}, wanted more than 0")
+        if self.short not in SHORT:
+            problems.append(f"short is {self.short!r}, wanted one of {', '.join(SHORT)}")
         if not 0 <= self.held_out < 1:
             problems.append(f"held_out is {self.held_out:g}, wanted at least 0 and less than 1")
         if problems:
             raise ValueError("; ".join(problems))
+
+    def _wrong_shares(self) -> list[str]:
+        given = {demand.source: demand.share for demand in self.demands if demand.share is not None}
+        if self.temperature is not None:
+            return [f"shares of {sorted(given)} and a temperature, wanted one of the two"] if given else []
+        without = [source.name for source in self.sources if source.name not in given]
+        if without:
+            return [f"sources {without} have no share, and there is no temperature"]
+        total = sum(given[source.name] or 0.0 for source in self.sources)
+        return [f"shares add up to {total:g}, wanted 1"] if abs(total - 1) > 1e-6 else []
+
+    @property
+    def demands(self) -> list[mixing.Demand]:
+        """What is asked of each source; one alone is all of the set."""
+        is_alone = len(self.sources) == 1 and self.temperature is None
+        return [
+            mixing.Demand(source.name, 1.0 if is_alone and source.share is None else source.share, source.epochs)
+            for source in self.sources
+        ]
 
 
 @dataclass(frozen=True)
@@ -89,26 +156,28 @@ class TrainingSetParams:
 @dataclass(frozen=True)
 class Kind:
     """A kind of set: its name, the id of its rows, the columns that a model reads, and the column by whose hash a row
-    is held out: rows that share it, such as answers to one prompt, share their fate."""
+    is held out: rows that share it, such as answers to one prompt, share their fate. A table with the column `epoch`
+    can hold a row more than once."""
 
     name: str
     id: str
     content: tuple[str, ...]
     fate: str
+    has_epoch: bool = False
 
 
-DOCUMENTS = Kind("documents", "doc_id", ("text",), "doc_id")
+DOCUMENTS = Kind("documents", "doc_id", ("text",), "doc_id", has_epoch=True)
 EXAMPLES = Kind("examples", "example_id", ("messages",), "prompt_id")
 PAIRS = Kind("pairs", "example_id", ("prompt", "chosen", "rejected"), "prompt_id")
 KINDS = {kind.name: kind for kind in (DOCUMENTS, EXAMPLES, PAIRS)}
 
 
 def training_documents(corpus: DataFrame, params: TrainingSetParams) -> DataFrame:
-    """One row per document of the set, numbered in the order of training.
+    """One row per document of the set and repetition, numbered in the order of training.
 
     The same corpus gives the same rows on any number of partitions: order and choice are made by hashes of doc_id.
-    Sorted in ranges of the hash, so it scales with the number of tasks; a document that would cross the budget of
-    its source ends the source.
+    Sorted in ranges, so it scales with the number of tasks; a document that would cross the budget of its source ends
+    the source.
     """
     return _drawn(_candidates(DOCUMENTS, (corpus,), params), params, DOCUMENTS)
 
@@ -135,9 +204,23 @@ def _candidates(kind: Kind, inputs: tuple[DataFrame, ...], params: TrainingSetPa
     is_held_out = F.conv(digits, 16, 10).cast("bigint") < int(mixture.held_out * 16**8)
     # The condition of a source reads any column, among them one that is called source.
     found = rows.withColumn("drawn_for", source).where(F.col("drawn_for").isNotNull())
+    copies = [F.when(F.col("drawn_for") == each.name, _copies(each)) for each in mixture.sources if each.repeats]
+    once = F.lit(1)
     return found.where(is_held_out == F.lit(params.held_out)).select(
-        F.col("drawn_for").alias("source"), kind.id, *kind.content, "tokens"
+        F.col("drawn_for").alias("source"),
+        kind.id,
+        *kind.content,
+        "tokens",
+        (once if params.held_out else F.coalesce(*copies, once)).cast("int").alias("copies"),
     )
+
+
+def _copies(source: Source) -> Column:
+    """How often a row of `source` stands in one pass."""
+    tiers = [F.when(F.expr(tier.where), F.lit(tier.copies)) for tier in source.tiers]
+    sizes = sorted(source.rehydrate, reverse=True)
+    clusters = [F.when(F.col("stands_for") >= size, F.lit(copies)) for size, copies in sizes]
+    return F.coalesce(*tiers, F.lit(1)) * F.coalesce(*clusters, F.lit(1))
 
 
 def _kept(kind: Kind, inputs: tuple[DataFrame, ...], params: TrainingSetParams) -> DataFrame:
@@ -149,58 +232,90 @@ def _kept(kind: Kind, inputs: tuple[DataFrame, ...], params: TrainingSetParams) 
     return rows.join(kept, place, how="left_semi")
 
 
-def _budgets(candidates: DataFrame, params: TrainingSetParams) -> DataFrame:
-    """One row: for each source of the mixture, numbered, what it has and what is asked of it:
-    ``documents_0, tokens_0, asked_0, documents_1, ...``. Nothing is asked of a held-out part: it is all there is."""
+_PARTS = (
+    "array<struct<place: int, source: string, share: double, epochs: int, documents: bigint, tokens: bigint, "
+    "pass_tokens: bigint, capacity: bigint, asked: bigint, passes: int, budget: double>>"
+)
+
+
+def _parts(candidates: DataFrame, params: TrainingSetParams) -> DataFrame:
+    """One row per source of the mixture: the fields of `etl.kernels.mixing.Part`."""
     mixture = params.mixture
-    sums = candidates.agg(*_counts(mixture, "documents", "tokens"))
-    if params.held_out:
-        asked = [F.col(f"tokens_{n}") for n in range(len(mixture.sources))]
-    else:
-        most = [F.col(f"tokens_{n}") / source.share for n, source in enumerate(mixture.sources)]
-        scarcest = most[0] if len(most) == 1 else F.least(*most)
-        total = scarcest if mixture.tokens is None else F.lit(float(mixture.tokens))
-        # A budget that floating point puts a hair below what the scarcest source has must not cost it a row.
-        asked = [F.floor(total * source.share + F.lit(1e-6)) for source in mixture.sources]
-    return sums.select("*", *[each.cast("bigint").alias(f"asked_{n}") for n, each in enumerate(asked)])
 
+    def plan(found: list[Any]) -> list[mixing.Part]:
+        supplies = {row["source"]: mixing.Supply(*row[1:]) for row in found}
+        if params.held_out:
+            return mixing.everything(mixture.demands, supplies)
+        return mixing.parts(mixture.demands, supplies, tokens=mixture.tokens, temperature=mixture.temperature)
 
-def _counts(mixture: Mixture, documents: str, tokens: str) -> list[Column]:
-    """Rows and tokens of each source, as ``documents_0, tokens_0, documents_1, ...``."""
-    columns = []
-    for n, source in enumerate(mixture.sources):
-        is_of = F.col("source") == F.lit(source.name)
-        columns.append(F.count(F.when(is_of, 1)).alias(f"{documents}_{n}"))
-        columns.append(F.coalesce(F.sum(F.when(is_of, F.col("tokens"))), F.lit(0)).alias(f"{tokens}_{n}"))
-    return columns
+    tokens = F.col("tokens")
+    supplies = candidates.groupBy("source").agg(
+        F.count(F.lit(1)).alias("documents"),
+        F.sum(tokens).alias("tokens"),
+        F.sum(tokens * F.col("copies")).alias("pass_tokens"),
+    )
+    found = supplies.agg(F.collect_list(F.struct(*supplies.columns)).alias("found"))
+    # Spark 4.1 warns of annotations that it cannot resolve, so it is given a function without any.
+    planned = F.udf(lambda rows: plan(rows), _PARTS)
+    return found.select(planned("found").alias("parts")).select(F.inline("parts"))
 
 
 def _drawn(candidates: DataFrame, params: TrainingSetParams, kind: Kind) -> DataFrame:
-    mixture = params.mixture
-    order = F.sha2(F.concat_ws(" ", F.lit(str(mixture.seed)), kind.id), 256)
-    # Two hex digits of the hash are 256 ranges of equal size.
-    ordered = candidates.select("*", order.alias("order"), order.substr(1, 2).alias("bucket"))
-    is_whole = params.held_out or (mixture.tokens is None and len(mixture.sources) == 1)
-    if not is_whole:
-        running = _running(ordered, ["source"], F.col("tokens"), kind).join(
-            F.broadcast(_budgets(candidates, params)), how="cross"
-        )
-        asked = [F.when(F.col("source") == each.name, F.col(f"asked_{n}")) for n, each in enumerate(mixture.sources)]
-        budget = F.coalesce(*asked)
-        ordered = running.where(F.col("running") <= budget).select(*ordered.columns)
-    numbered = _running(ordered, [], F.lit(1), kind)
+    """Rows up to the budget of their source, and these at places of the set in proportion to how much of the source
+    stands before them: the rows of all sources that fill the first half of their shares are the first half."""
+    copies = _repeated(candidates, params, kind)
+    is_whole = params.held_out or (params.mixture.tokens is None and len(params.mixture.sources) == 1)
+    if is_whole:
+        # Passes and hashes alone put the rows in order.
+        part = F.conv(F.substring("order", 1, 12), 16, 10).cast("double") / 16**12
+        placed = copies.select("*", (F.col("pass") - 1 + part).alias("place"), F.col("passes").alias("end"))
+    else:
+        # Two hex digits of the hash are ranges of equal size.
+        part = F.conv(F.substring("order", 1, 2), 16, 10).cast("int")
+        by_source = copies.withColumn("bucket", (F.col("pass") - 1) * RANGES + part)
+        filled = _running(by_source, ["source"], F.col("tokens"), ["pass", "order", kind.id])
+        kept = filled.where(F.col("running") <= F.col("asked")).drop("bucket")
+        placed = kept.withColumn("place", F.col("running") / F.col("share")).withColumnRenamed("budget", "end")
+    # Where a source is empty, the budget of all is 0.
+    part_of_set = F.col("place") / F.greatest("end", F.lit(1.0))
+    ranges = placed.withColumn("bucket", F.floor(part_of_set * RANGES)).drop("running")
+    numbered = _running(ranges, [], F.lit(1), ["place", "source", "pass", "order", kind.id])
     return numbered.select(
         F.lit(params.training_set).alias("training_set"),
         (F.col("running") - 1).cast("bigint").alias("position"),
         "source",
         kind.id,
+        *(["epoch"] if kind.has_epoch else []),
         *kind.content,
         "tokens",
     )
 
 
-def _running(rows: DataFrame, groups: list[str], amount: Column, kind: Kind) -> DataFrame:
-    """`rows` with `running`: the sum of `amount` over the rows of the group up to this one, in order.
+def _repeated(candidates: DataFrame, params: TrainingSetParams, kind: Kind) -> DataFrame:
+    """`candidates` with what is asked of their source, each as often as its copies and the passes needed say.
+
+    In one pass, copies have hashes of their own, by which `epoch` numbers them. Key: a source has one part.
+    """
+    parts = _parts(candidates, params).select("source", "share", "asked", "passes", "budget")
+    passes = candidates.join(F.broadcast(parts), "source", how="inner").select(
+        "*", F.explode(F.sequence(F.lit(1), "passes")).alias("pass")
+    )
+    before = (F.col("pass") - 1) * F.col("copies")
+
+    def order(copy: Column) -> Column:
+        number = (before + copy).cast("string")
+        seed = F.lit(str(params.mixture.seed))
+        # The first copy has the hash of seed and id alone, whether there are others or not.
+        return F.sha2(F.concat_ws(" ", seed, kind.id, F.when(before + copy > 1, number)), 256)
+
+    orders = F.array_sort(F.transform(F.sequence(F.lit(1), "copies"), order))
+    copies = passes.select("*", before.alias("before"), F.posexplode(orders).alias("copy", "order"))
+    return copies.withColumn("epoch", (F.col("before") + F.col("copy") + 1).cast("int")).drop("before", "copy")
+
+
+def _running(rows: DataFrame, groups: list[str], amount: Column, order: list[str]) -> DataFrame:
+    """`rows` with `running`: the sum of `amount` over the rows of the group up to this one, in `order`, which `bucket`
+    cuts into ranges.
 
     Within a bucket by a window; the sums of the buckets before it are one small table, joined back. Key: that table
     has one row per group and bucket.
@@ -209,7 +324,7 @@ def _running(rows: DataFrame, groups: list[str], amount: Column, kind: Kind) -> 
     sums = amounts.groupBy(*groups, "bucket").agg(F.sum("amount").alias("bucket_amount"))
     earlier = Window.partitionBy(*groups).orderBy("bucket").rowsBetween(Window.unboundedPreceding, -1)
     offsets = sums.select(*groups, "bucket", F.coalesce(F.sum("bucket_amount").over(earlier), F.lit(0)).alias("offset"))
-    within = Window.partitionBy(*groups, "bucket").orderBy("order", kind.id)
+    within = Window.partitionBy(*groups, "bucket").orderBy(*order)
     here = F.sum("amount").over(within.rowsBetween(Window.unboundedPreceding, Window.currentRow))
     joined = amounts.withColumn("here", here).join(F.broadcast(offsets), [*groups, "bucket"], how="inner")
     return joined.withColumn("running", F.col("here") + F.col("offset")).drop("here", "offset", "amount")
@@ -237,58 +352,105 @@ def training_sets(rows: DataFrame, *inputs: Any) -> DataFrame:
     *tables_before, params = inputs
     drawn, kind = params.drawn, KINDS[params.kind]
     mine = rows.where(F.col("training_set") == drawn.training_set)
-    budgets = _budgets(_candidates(kind, tuple(tables_before), drawn), drawn)
-    given = mine.agg(*_counts(drawn.mixture, "given_documents", "given_tokens"))
-    shares = [
-        F.struct(
-            F.lit(source.name).alias("source"),
-            F.lit(None if drawn.held_out else source.share).cast("double").alias("asked_share"),
-            (F.col(f"given_tokens_{n}") / F.nullif(F.col("tokens"), F.lit(0))).alias("share"),
-            F.col(f"asked_{n}").alias("asked_tokens"),
-            F.col(f"given_tokens_{n}").alias("tokens"),
-            F.col(f"given_documents_{n}").alias("documents"),
-            F.col(f"tokens_{n}").alias("available_tokens"),
-            F.col(f"documents_{n}").alias("available_documents"),
+    epoch = F.col("epoch") if kind.has_epoch else F.lit(1)
+    is_first = epoch == 1
+    given = mine.groupBy("source").agg(
+        F.count(F.lit(1)).alias("given_documents"),
+        F.sum("tokens").alias("given_tokens"),
+        F.count(F.when(is_first, 1)).alias("unique_documents"),
+        F.sum(F.when(is_first, F.col("tokens")).otherwise(0)).alias("unique_tokens"),
+        F.max(epoch).cast("int").alias("last_epoch"),
+    )
+    parts = _parts(_candidates(kind, tuple(tables_before), drawn), drawn)
+    made = content(mine, kind)
+    zero = F.lit(0).cast("bigint")
+    share = F.struct(
+        "source",
+        F.col("share").alias("asked_share"),
+        (F.coalesce("given_tokens", zero) / F.nullif(F.col("made_tokens"), zero)).alias("share"),
+        F.col("asked").alias("asked_tokens"),
+        F.coalesce("given_tokens", zero).alias("tokens"),
+        F.coalesce("given_documents", zero).alias("documents"),
+        F.col("tokens").alias("available_tokens"),
+        F.col("documents").alias("available_documents"),
+        "epochs",
+        F.col("capacity").alias("capacity_tokens"),
+        F.coalesce("unique_tokens", zero).alias("unique_tokens"),
+        F.coalesce("unique_documents", zero).alias("unique_documents"),
+        F.coalesce("last_epoch", F.lit(0)).alias("last_epoch"),
+    )
+    # Key: a source has one part and one row of what it gave, and `made` is one row.
+    joined = parts.join(given, "source", how="left").join(
+        made.select("content_hash", F.col("documents").alias("made_documents"), F.col("tokens").alias("made_tokens")),
+        how="cross",
+    )
+    ordered = F.array_sort(F.collect_list(F.struct("place", share.alias("share"))))
+    return (
+        joined.groupBy("content_hash", "made_documents", "made_tokens")
+        .agg(F.transform(ordered, lambda pair: pair["share"]).alias("shares"))
+        .select(
+            F.lit(drawn.training_set).alias("training_set"),
+            F.lit(kind.name).alias("kind"),
+            F.lit(params.manifest).alias("manifest"),
+            F.sha2(F.lit(params.manifest).cast("binary"), 256).alias("manifest_hash"),
+            "content_hash",
+            F.lit(params.recipe_hash).alias("recipe_hash"),
+            F.lit(params.mixture_hash).alias("mixture_hash"),
+            F.lit(params.tokenizer).alias("tokenizer"),
+            F.col("made_documents").alias("documents"),
+            F.col("made_tokens").alias("tokens"),
+            "shares",
         )
-        for n, source in enumerate(drawn.mixture.sources)
-    ]
-    # Key: each side is one row.
-    joined = content(mine, kind).join(given, how="cross").join(budgets, how="cross")
-    return joined.select(
-        F.lit(drawn.training_set).alias("training_set"),
-        F.lit(kind.name).alias("kind"),
-        F.lit(params.manifest).alias("manifest"),
-        F.sha2(F.lit(params.manifest).cast("binary"), 256).alias("manifest_hash"),
-        "content_hash",
-        F.lit(params.recipe_hash).alias("recipe_hash"),
-        F.lit(params.mixture_hash).alias("mixture_hash"),
-        F.lit(params.tokenizer).alias("tokenizer"),
-        "documents",
-        "tokens",
-        F.array(*shares).alias("shares"),
     )
 
 
-def has_no_empty_source(kind: Kind, *inputs: Any) -> None:
-    """Refuse a mixture that asks for a share of nothing: ``has_no_empty_source(kind, *drawn_from, params)``.
+def can_be_met(kind: Kind, *inputs: Any) -> None:
+    """Refuse a mixture that these rows cannot give: ``can_be_met(kind, *drawn_from, params)``.
 
     Raises:
-        InputError: the sources that no row fits, with their conditions.
+        InputError: conditions that cannot be read; else sources that no row fits; else sources that have less than
+            they are asked for, with what there is and what would be needed, unless the mixture allows it.
     """
     *tables_before, params = inputs
     if params.held_out:
         return
-    counts = _budgets(_candidates(kind, tuple(tables_before), params), params).collect()[0]
-    empty = [
-        f"{source.name!r} (where {source.where})"
-        for n, source in enumerate(params.mixture.sources)
-        if counts[f"documents_{n}"] == 0
-    ]
+    mixture, place = params.mixture, f"training set {params.training_set!r}"
+    problems = _unreadable(tables_before[0], mixture)
+    repeated = [source.name for source in mixture.sources if source.repeats]
+    if repeated and not kind.has_epoch:
+        problems.append(f"sources {repeated} repeat rows, which a set of {kind.name} does not hold more than once")
+    if problems:
+        raise InputError(f"{place}, mixture {mixture.name!r}: {'; '.join(problems)}")
+    rows = _parts(_candidates(kind, tuple(tables_before), params), params).orderBy("place").collect()
+    parts = [mixing.Part(*row) for row in rows]
+    conditions = {source.name: source.where for source in mixture.sources}
+    empty = [f"{part.source!r} (where {conditions[part.source]})" for part in parts if part.documents == 0]
     if empty:
         raise InputError(
-            f"training set {params.training_set!r}: no row fits source {', '.join(empty)} of mixture "
-            f"{params.mixture.name!r}; recipe {params.recipe!r} kept rows for none of it"
+            f"{place}: no row fits source {', '.join(empty)} of mixture {mixture.name!r}; "
+            f"recipe {params.recipe!r} kept rows for none of it"
         )
+    short = mixing.shortfalls(parts)
+    if short and mixture.short == "error":
+        raise InputError(
+            f"{place}: mixture {mixture.name!r} cannot be met: {'; '.join(short)}. Wanted fewer tokens, more epochs of "
+            f"the source, or short: allow"
+        )
+
+
+def _unreadable(rows: DataFrame, mixture: Mixture) -> list[str]:
+    """The conditions of a mixture that are no SQL over the columns of `rows`."""
+    problems = []
+    for source in mixture.sources:
+        for where in (source.where, *(tier.where for tier in source.tiers)):
+            try:
+                kind = rows.select(F.expr(where)).dtypes[0][1]
+                if kind != "boolean":
+                    problems.append(f"source {source.name!r}: {where!r} is {kind}, wanted true or false")
+            except AnalysisException as error:
+                reason = str(error).strip().partition("\n")[0]
+                problems.append(f"source {source.name!r}: {where!r} cannot be read: {reason}")
+    return problems
 
 
 def content(rows: DataFrame, kind: Kind = DOCUMENTS) -> DataFrame:
@@ -323,25 +485,34 @@ TRAINING_DOCUMENTS = Stage(
     inputs=(tables.CORPUS,),
     output=tables.TRAINING_DOCUMENTS,
     params=TrainingSetParams,
-    require=partial(has_no_empty_source, DOCUMENTS),
+    version=2,
+    require=partial(can_be_met, DOCUMENTS),
 )
 TRAINING_EXAMPLES = Stage(
     training_examples,
     inputs=(tables.INSTRUCTIONS, tables.INSTRUCTION_DISPOSITIONS),
     output=tables.TRAINING_EXAMPLES,
     params=TrainingSetParams,
-    require=partial(has_no_empty_source, EXAMPLES),
+    version=2,
+    require=partial(can_be_met, EXAMPLES),
 )
 TRAINING_PAIRS = Stage(
     training_pairs,
     inputs=(tables.PREFERENCES, tables.INSTRUCTION_DISPOSITIONS),
     output=tables.TRAINING_PAIRS,
     params=TrainingSetParams,
-    require=partial(has_no_empty_source, PAIRS),
+    version=2,
+    require=partial(can_be_met, PAIRS),
 )
 # The rows of each kind of set, by the kind's name, and the manifest of a set of that kind.
 ROWS = {"documents": TRAINING_DOCUMENTS, "examples": TRAINING_EXAMPLES, "pairs": TRAINING_PAIRS}
 TRAINING_SETS = {
-    kind: Stage(training_sets, inputs=(stage.output, *stage.inputs), output=tables.TRAINING_SETS, params=ManifestParams)
+    kind: Stage(
+        training_sets,
+        inputs=(stage.output, *stage.inputs),
+        output=tables.TRAINING_SETS,
+        params=ManifestParams,
+        version=2,
+    )
     for kind, stage in ROWS.items()
 }

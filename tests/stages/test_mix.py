@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
+from dataclasses import replace
 from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 from pyspark.sql.types import StructType
 
-from etl import tables
-from etl.errors import InputError
+from etl import config, tables
+from etl.errors import ConfigError, InputError
 from etl.stages.mix import (
     DOCUMENTS,
     EXAMPLES,
@@ -18,9 +21,10 @@ from etl.stages.mix import (
     ManifestParams,
     Mixture,
     Source,
+    Tier,
     TrainingSetParams,
+    can_be_met,
     content,
-    has_no_empty_source,
     training_documents,
     training_examples,
 )
@@ -28,11 +32,12 @@ from etl.stages.mix import (
 
 def corpus_of(spark: SparkSession, n: int) -> DataFrame:
     rows = [
-        ("r", f"{hashlib.md5(str(i).encode()).hexdigest()}", f"text {i}", "en" if i % 3 else "de", 5 + i % 7)
+        ("r", f"{hashlib.md5(str(i).encode()).hexdigest()}", f"text {i}", "en" if i % 3 else "de", 5 + i % 7, 1 + i % 4)
         for i in range(n)
     ]
-    rows.append(("another recipe", "0" * 32, "not ours", "en", 1))
-    return spark.createDataFrame(rows, "recipe string, doc_id string, text string, language string, tokens bigint")
+    rows.append(("another recipe", "0" * 32, "not ours", "en", 1, 1))
+    schema = "recipe string, doc_id string, text string, language string, tokens bigint, stands_for bigint"
+    return spark.createDataFrame(rows, schema)
 
 
 def schema_of(table: tables.Table, columns: list[str]) -> StructType:
@@ -89,6 +94,98 @@ def test_a_smaller_budget_is_a_prefix_of_a_larger_one(spark: SparkSession) -> No
     assert 0 < len(small) < len(large)
 
 
+REPEATED = Mixture(
+    "repeated",
+    (
+        Source("german", "language = 'de'", 0.5, epochs=3),
+        Source("english", "language = 'en'", 0.5, tiers=(Tier("tokens = 5", 3), Tier("tokens = 6", 2))),
+    ),
+    tokens=1600,
+)
+
+
+def test_every_beginning_of_a_set_has_its_shares_and_is_a_smaller_set(spark: SparkSession) -> None:
+    corpus = corpus_of(spark, 200)
+    large, small = drawn(corpus, REPEATED), drawn(corpus, replace(REPEATED, tokens=700))
+    assert small == large[: len(small)]
+    sums = {"german": 0, "english": 0}
+    for source, _, _, tokens in large:
+        sums[source] += tokens
+        assert abs(sums["german"] - sums["english"]) <= 2 * 11
+    assert 1600 - 22 < sum(sums.values()) <= 1600
+
+
+def test_a_source_is_read_again_only_when_it_is_used_up(spark: SparkSession) -> None:
+    rows = training_documents(corpus_of(spark, 200), TrainingSetParams("set", "r", REPEATED)).orderBy("position")
+    found = [(row["source"], row["doc_id"], row["epoch"], row["tokens"]) for row in rows.collect()]
+    german = [(doc_id, epoch) for source, doc_id, epoch, _ in found if source == "german"]
+    assert german == sorted(german, key=lambda row: row[1]), "one pass after the other"
+    assert Counter(epoch for _, epoch in german)[1] == 67
+    assert {epoch for _, epoch in german} == {1, 2}, "two passes are enough, though three are allowed"
+    assert len(set(german)) == len(german)
+
+
+def test_passes_follow_each_other_however_many(spark: SparkSession) -> None:
+    mixture = Mixture("m", (Source("web", epochs=12),), tokens=5 * 7 * 11)
+    rows = training_documents(corpus_of(spark, 5), TrainingSetParams("set", "r", mixture)).orderBy("position").collect()
+    assert [row["epoch"] for row in rows] == sorted(epoch for epoch in range(1, 12) for _ in range(5))
+
+
+def test_tiers_and_clusters_say_how_often_a_row_stands_in_a_pass(spark: SparkSession) -> None:
+    source = Source("all", tiers=(Tier("tokens = 5", 2),), rehydrate=((1, 1), (2, 2), (4, 1)))
+    rows = training_documents(corpus_of(spark, 100), TrainingSetParams("set", "r", Mixture("m", (source,)))).collect()
+    wanted = {f"text {i}": (2 if i % 7 == 0 else 1) * {0: 1, 1: 2, 2: 2, 3: 1}[i % 4] for i in range(100)}
+    assert Counter(row["text"] for row in rows) == wanted
+    by_text: dict[str, list[tuple[int, int]]] = {}
+    for row in rows:
+        by_text.setdefault(row["text"], []).append((row["position"], row["epoch"]))
+    assert all([epoch for _, epoch in sorted(places)] == list(range(1, len(places) + 1)) for places in by_text.values())
+
+
+def test_shares_are_met_within_half_a_percent(spark: SparkSession) -> None:
+    ids = F.md5(F.col("id").cast("string"))
+    corpus = spark.range(60_000).select(
+        F.lit("r").alias("recipe"), ids.alias("doc_id"), F.lit("x").alias("text"), (5 + F.col("id") % 7).alias("tokens")
+    )
+    crawl = F.concat(F.element_at(F.array(*map(F.lit, KINDS_OF_TEXT)), (F.col("tokens") - 4).cast("int")), F.lit(":x"))
+    mixture = replace(config.load(config.find("mixtures", "brief-optimised"), Mixture), tokens=50_000)
+    row = manifest_of(corpus.withColumn("crawl", crawl), mixture)
+    assert {share["source"] for share in row["shares"]} == {"web", "code", "math", "books", "academic"}
+    assert all(abs(share["share"] / share["asked_share"] - 1) < 0.005 for share in row["shares"])
+
+
+KINDS_OF_TEXT = ("code", "math", "books", "academic", "web", "CC-MAIN-2024-10", "local")
+BRIEF = {
+    "brief-baseline": {"web": 0.80, "code": 0.05, "math": 0.02, "books": 0.08, "academic": 0.05},
+    "brief-optimised": {"web": 0.50, "code": 0.20, "math": 0.10, "books": 0.12, "academic": 0.08},
+}
+
+
+@pytest.mark.parametrize("name", BRIEF)
+def test_the_mixtures_of_the_brief_are_shipped(name: str) -> None:
+    mixture = config.load(config.find("mixtures", name), Mixture)
+    assert {source.name: source.share for source in mixture.sources} == BRIEF[name]
+
+
+@pytest.mark.parametrize(
+    ("mixture", "problem"),
+    [
+        ({"sources": [{"name": "a", "share": 0.5}, {"name": "b", "share": 0.4}]}, "shares add up to 0.9, wanted 1"),
+        (
+            {"sources": [{"name": "a"}, {"name": "b"}]},
+            r"sources \['a', 'b'\] have no share, and there is no temperature",
+        ),
+        ({"temperature": 2, "sources": [{"name": "a", "share": 1}]}, "and a temperature, wanted one of the two"),
+        ({"sources": [{"name": "a", "epochs": 0}]}, "source 'a' has epochs 0, wanted at least 1"),
+        ({"sources": [{"name": "a", "rehydrate": [[1, 0]]}]}, "wanted pairs of a size and copies"),
+        ({"sources": [{"name": "a"}], "short": "maybe"}, "short is 'maybe', wanted one of error, allow"),
+    ],
+)
+def test_a_mixture_that_says_nonsense_is_refused(mixture: dict[str, Any], problem: str) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        config.build({"name": "m", **mixture}, Mixture, origin="m.yaml")
+
+
 def test_a_document_is_drawn_for_the_first_source_it_fits(spark: SparkSession) -> None:
     mixture = Mixture("m", (Source("few", "tokens < 7", 0.5), Source("rest", "true", 0.5)), tokens=10**6)
     rows = drawn(corpus_of(spark, 100), mixture)
@@ -111,7 +208,7 @@ def test_an_empty_set_has_a_hash(spark: SparkSession) -> None:
 
 def manifest_of(corpus: DataFrame, mixture: Mixture, *, held_out: bool = False) -> Any:
     params = TrainingSetParams("set", "r", mixture, held_out=held_out)
-    rows = training_documents(corpus, params)
+    rows = training_documents(corpus, params).localCheckpoint()  # the manifest reads them twice
     made = TRAINING_SETS["documents"].transform(rows, corpus, ManifestParams(params, "documents", "{}", "", "", "gpt2"))
     return made.collect()[0]
 
@@ -133,6 +230,19 @@ def test_a_share_that_cannot_be_met_is_said(spark: SparkSession) -> None:
     assert few["share"] == few["tokens"] / (few["tokens"] + rest["tokens"]) < few["asked_share"]
 
 
+def test_the_manifest_says_what_was_repeated_and_what_a_temperature_asked(spark: SparkSession) -> None:
+    corpus = corpus_of(spark, 200)
+    german, english = manifest_of(corpus, REPEATED)["shares"]
+    assert german["unique_tokens"] == german["available_tokens"] < german["tokens"] <= 800
+    assert (german["epochs"], german["last_epoch"], german["unique_documents"]) == (3, 2, 67)
+    assert german["capacity_tokens"] == 3 * german["available_tokens"]
+    assert english["unique_documents"] < english["documents"]
+    sources = (Source("german", "language = 'de'"), Source("english", "language = 'en'"))
+    shares = manifest_of(corpus, Mixture("m", sources, temperature=2.0))["shares"]
+    ratio = shares[0]["available_tokens"] / shares[1]["available_tokens"]
+    assert shares[0]["asked_share"] / shares[1]["asked_share"] == pytest.approx(ratio**0.5)
+
+
 def test_what_is_held_out_is_in_no_set(spark: SparkSession) -> None:
     corpus = corpus_of(spark, 400)
     sets = [Mixture("m", (Source("web"),), held_out=0.1, seed=seed) for seed in (1, 2)]
@@ -150,7 +260,31 @@ def test_a_source_without_rows_is_refused(spark: SparkSession) -> None:
     with pytest.raises(
         InputError, match=r"'set': no row fits source 'code' \(where language = 'python'\) of mixture 'm'"
     ):
-        has_no_empty_source(DOCUMENTS, corpus_of(spark, 10), TrainingSetParams("set", "r", mixture))
+        can_be_met(DOCUMENTS, corpus_of(spark, 10), TrainingSetParams("set", "r", mixture))
+
+
+def test_a_mixture_that_cannot_be_met_is_refused_unless_it_allows_it(spark: SparkSession) -> None:
+    corpus, params = corpus_of(spark, 40), TrainingSetParams("set", "r", replace(TWO, tokens=800))
+    problem = r"'two' cannot be met: source 'german' is asked for 200 tokens .* has 112 in 14 rows and may be read once"
+    with pytest.raises(InputError, match=problem):
+        can_be_met(DOCUMENTS, corpus, params)
+    can_be_met(DOCUMENTS, corpus, replace(params, mixture=replace(TWO, tokens=800, short="allow")))
+    can_be_met(DOCUMENTS, corpus, replace(params, mixture=replace(TWO, tokens=200)))
+
+
+def test_conditions_that_cannot_be_read_are_all_named(spark: SparkSession) -> None:
+    sources = (Source("a", "langage = 'de'", 0.5), Source("b", "tokens", 0.4), Source("c", "tokens >", 0.1))
+    with pytest.raises(InputError, match=r"'a': .langage = .* 'b': 'tokens' is bigint, wanted true or false; .* 'c': "):
+        can_be_met(DOCUMENTS, corpus_of(spark, 1), TrainingSetParams("set", "r", Mixture("m", sources)))
+
+
+def test_examples_are_not_repeated(spark: SparkSession) -> None:
+    tables_of_kind = [
+        spark.createDataFrame([], t.schema) for t in (tables.INSTRUCTIONS, tables.INSTRUCTION_DISPOSITIONS)
+    ]
+    params = TrainingSetParams("set", "r", Mixture("m", (Source("a", epochs=2),)), "c")
+    with pytest.raises(InputError, match=r"sources \['a'\] repeat rows, which a set of examples does not hold"):
+        can_be_met(EXAMPLES, *tables_of_kind, params)
 
 
 def test_answers_to_one_prompt_are_held_out_together_and_only_kept_ones_are_drawn(spark: SparkSession) -> None:
