@@ -23,18 +23,27 @@ JOBS = {
     "build": "build_training_set",
     "import": "import_instructions",
     "build-instructions": "build_instruction_sets",
+    "export": "export_training_set",
     "train": "train_model",
     "evaluate": "evaluate_model",
     "align": "align_models",
+    "experiment": "run_experiment",
+    "search-mixture": "search_mixture",
     "train-extractor": "train_extractor",
+    "train-quality": "train_quality",
+    "train-toxicity": "train_toxicity",
+    "train-classifier": "train_classifier",
 }
 # Command, module and function of what reads a lake.
 QUESTIONS = {
     "demo": "etl.demo",
     "sql": "etl.sql",
     "explain": "etl.explain",
+    "threshold": "etl.threshold",
     "report": "etl.report",
     "rebuild": "etl.rebuild",
+    "collect": "etl.collect",
+    "plan": "etl.planner",
 }
 EXTRA_ALIGN = ("accelerate", "deltalake", "psutil", "tokenizers", "torch", "transformers")
 _HELP = f"""goldenlake {etl.__version__}
@@ -43,12 +52,17 @@ _HELP = f"""goldenlake {etl.__version__}
   goldenlake run --input FILES        archives to corpus, training set and report (jobs/run_pipeline.py)
   goldenlake explain URL              the whole life of a page
   goldenlake sql ["SELECT ..."]       ask the tables and views
+  goldenlake threshold SIGNAL         what a threshold would keep, and what stands beside it
   goldenlake report                   write report.html again
+  goldenlake plan                     which model the lake can feed, and with how many tokens
+  goldenlake collect FILES            code, books, articles and math as archives for goldenlake run
   goldenlake rebuild NAME             make a training set or a model again from its row and compare
+  goldenlake experiment NAME          the same small model on data of several recipes, compared
+  goldenlake search-mixture NAME      shares of a mixture by small models (DoReMi, RegMix), beside others
   goldenlake align --collection FILE  instruction data to sets, models and evaluations (jobs/align_models.py)
 
-  Single steps: ingest, extract, annotate, curate, build; import, build-instructions, train, evaluate.
-  Packaged models are made by: train-extractor.
+  Single steps: ingest, extract, annotate, curate, build, export; import, build-instructions, train, evaluate.
+  Packaged models are made by: train-extractor, train-quality, train-toxicity; one of your own by train-classifier.
   Each command explains itself with --help.
 """
 

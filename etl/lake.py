@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from etl import tables, views
 from etl.errors import ContractError, WarehouseError
@@ -143,9 +144,10 @@ class Lake:
         """
         table.check(rows.schema)
         condition = " AND ".join(f"{column} IN ({', '.join(map(sql_string, part[column]))})" for column in part)
-        writer = rows.select(*table.columns).write.format("delta").mode("overwrite")
-        writer = writer.option("replaceWhere", condition).option("userMetadata", json.dumps(metadata, sort_keys=True))
-        writer.saveAsTable(self.name(table))
+        # Not saveAsTable: on Spark 3.5 Delta refuses an overwrite of a table that is there already.
+        writer = rows.select(*table.columns).writeTo(self.name(table))
+        writer = writer.option("userMetadata", json.dumps(metadata, sort_keys=True))
+        writer.overwrite(F.expr(condition))
 
     def last_metadata(self, table: Table, part: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
         """Metadata of the commit that wrote this slice, or None when a commit that is not ours came after it."""

@@ -23,6 +23,7 @@ from etl.errors import SessionError
 logger = logging.getLogger(__name__)
 
 JARS_VARIABLE = "GOLDENLAKE_JARS"
+NLP_VARIABLE = "GOLDENLAKE_SPARK_NLP"
 _DELTA = {"3.5": "io.delta:delta-spark_2.12:3.3.2", "4.0": "io.delta:delta-spark_2.13:4.0.0"}
 _DELTA_NEWEST = "io.delta:delta-spark_{spark}_2.13:4.4.0"
 
@@ -47,6 +48,17 @@ _SPARK_HAS = (
     "org.slf4j:slf4j-api",
     "org.xerial.snappy:snappy-java",
 )
+
+# Spark NLP as Maven Central has it: for Spark 3.5 alone. Its annotators of ONNX models name classes of TensorFlow's
+# API, but run nothing of it, nor of the other two engines, which are gigabytes.
+SPARK_NLP = ("com.johnsnowlabs.nlp:spark-nlp_2.12:5.5.3", "org.tensorflow:tensorflow-core-api:0.4.0")
+_NLP_UNUSED = (
+    "com.johnsnowlabs.nlp:jsl-llamacpp-cpu_2.12",
+    "com.johnsnowlabs.nlp:jsl-openvino-cpu_2.12",
+    "com.johnsnowlabs.nlp:tensorflow-cpu_2.12",
+)
+# Tasks are as many as cores; without it each would compute on threads of its own besides.
+SETTINGS_NLP = {"spark.jsl.settings.onnx.intraOpNumThreads": "1"}
 
 SETTINGS = {
     "spark.sql.extensions": "io.delta.sql.DeltaSparkSessionExtension",
@@ -94,11 +106,15 @@ class SessionConfig:
 
     `jars` is a directory of jar files for machines that reach no Maven repository; else the environment variable
     GOLDENLAKE_JARS names it; else Spark resolves Delta by its coordinates and keeps it in its Ivy cache.
+
+    `nlp` brings the 95 jars of Spark NLP along, some 290 MB, as does any value of GOLDENLAKE_SPARK_NLP. For its jar for
+    Spark 4, which its makers give to their customers, put it into the directory of `jars` beside Delta's.
     """
 
     cores: int = 0
     driver_memory: str = "3g"
     jars: str | None = None
+    nlp: bool = False
     options: tuple[tuple[str, str], ...] = ()
 
 
@@ -152,22 +168,38 @@ def local_settings(config: SessionConfig) -> dict[str, str]:
     """Every Spark option of a local session.
 
     Raises:
-        SessionError: the directory of jars has no Delta.
+        SessionError: the directory of jars has no Delta, or Spark NLP was asked for and cannot be had.
     """
     settings = {**SETTINGS, **SETTINGS_LOCAL, "spark.driver.memory": config.driver_memory, **_jars(config)}
+    if _wants_nlp(config):
+        settings |= SETTINGS_NLP
     return {**settings, **dict(config.options)}
+
+
+def _wants_nlp(config: SessionConfig) -> bool:
+    return config.nlp or bool(os.environ.get(NLP_VARIABLE))
 
 
 def _jars(config: SessionConfig) -> dict[str, str]:
     directory = config.jars or os.environ.get(JARS_VARIABLE)
+    nlp = _wants_nlp(config)
     if not directory:
-        return {
-            "spark.jars.packages": delta_coordinates(pyspark.__version__),
-            "spark.jars.excludes": ",".join(_SPARK_HAS),
-        }
+        packages, excludes = [delta_coordinates(pyspark.__version__)], [*_SPARK_HAS]
+        if nlp:
+            if not pyspark.__version__.startswith("3.5."):
+                raise SessionError(
+                    f"Spark NLP was asked for, but its public jar is for Spark 3.5 and this is pyspark "
+                    f"{pyspark.__version__}: use ./run --spark 3.5, or put your jar of it beside Delta's into the "
+                    f"directory that {JARS_VARIABLE} names"
+                )
+            packages, excludes = [*packages, *SPARK_NLP], [*excludes, *_NLP_UNUSED]
+        return {"spark.jars.packages": ",".join(packages), "spark.jars.excludes": ",".join(excludes)}
     jars = sorted(str(path) for path in Path(directory).glob("*.jar"))
+    found = f"found {len(jars)} jar files"
     if not any("delta-spark" in Path(jar).name for jar in jars):
-        raise SessionError(f"{directory}: wanted delta-spark and delta-storage jars, found {len(jars)} jar files")
+        raise SessionError(f"{directory}: wanted delta-spark and delta-storage jars, {found}")
+    if nlp and not any("spark-nlp" in Path(jar).name for jar in jars):
+        raise SessionError(f"{directory}: wanted spark-nlp and the jars it needs beside Delta's, {found} without it")
     return {"spark.jars": ",".join(jars)}
 
 

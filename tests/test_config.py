@@ -53,7 +53,7 @@ def test_the_shipped_configuration_is_the_default() -> None:
 
 @pytest.mark.parametrize("path", sorted(resources.folder("conf").glob("recipes/*.yaml")), ids=lambda path: path.stem)
 def test_shipped_recipes_load(path: Path) -> None:
-    assert config.load(path, Recipe).name == path.stem
+    assert config.load_extended("recipes", path.stem, Recipe, joined="rules").name == path.stem
 
 
 @pytest.mark.parametrize("path", sorted(resources.folder("conf").glob("mixtures/*.yaml")), ids=lambda path: path.stem)

@@ -202,9 +202,12 @@ def test_near_urls_are_of_the_same_host_or_of_one_named_alike(kept: Life, lake: 
 
 
 def test_of_several_captures_the_kept_one_is_shown(kept: Life) -> None:
-    later = Life({**kept.capture, "fetch_time": "2999-01-01T00:00:00Z"}, {}, None, None, {}, (), (), ())
+    later = Life({**kept.capture, "fetch_time": "2999-01-01T00:00:00Z"}, {}, None, None, {}, (), (), (), ())
     assert explain.choose([kept, later]) is kept
-    assert explain.choose([later, Life({**later.capture, "fetch_time": None}, {}, None, None, {}, (), (), ())]) is later
+    assert (
+        explain.choose([later, Life({**later.capture, "fetch_time": None}, {}, None, None, {}, (), (), (), ())])
+        is later
+    )
 
 
 def test_ranges_are_asked_of_the_place_where_the_archive_is() -> None:
@@ -237,6 +240,7 @@ def test_no_page_can_steer_the_terminal() -> None:
         fetch=evil,
         document=document,
         scores={"words": evil, "language": evil},
+        models=({"model": evil, "score": 0.5, "level": None, "worst": 0.5, "read": 1, "error": None},),
         duplicates=(cluster,),
         decisions=(Decision(evil, disposition, (Check("r", "words", evil, evil, "fail"),)),),
         training=({"training_set": evil, "position": 0, "documents": 1, "source": evil},),

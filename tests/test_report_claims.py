@@ -382,7 +382,8 @@ def a_set(name: str, kind: str, rows: int, tokens: int, *shares: tuple[Any, ...]
         "tokenizer": "gpt2",
         "documents": rows,
         "tokens": tokens,
-        "shares": list(shares),
+        # Each source once, of which the set has what it has: epochs, capacity, unique tokens and rows, last epoch.
+        "shares": [(*share, 1, share[6], share[4], share[5], 1) for share in shares],
     }
 
 

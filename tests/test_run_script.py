@@ -21,7 +21,7 @@ else:
 
 ROOT = Path(__file__).resolve().parents[1]
 PYTHONS = ["3.10", "3.11", "3.12", "3.13"]
-LOCKS = ["constraints-build.txt", "constraints.txt", "constraints-dev.txt"]
+LOCKS = ["constraints-build.txt", "constraints.txt", "constraints-dev.txt", "constraints-spark35.txt"]
 
 
 def call(checkout, *arguments, **variables):
@@ -85,12 +85,15 @@ def test_help_names_every_command():
     assert {"demo", "tests", "setup", "help"} <= set(re.findall(r"^  (\w+)", answer.stdout, re.MULTILINE))
 
 
-@pytest.mark.parametrize("arguments", [["no-such-program"], ["setup", "everything"]], ids=" ".join)
+SLIPS = [["no-such-program"], ["setup", "everything"], ["tests", "--spark", "3.3"], ["--spark", "3.5", "no-program"]]
+
+
+@pytest.mark.parametrize("arguments", SLIPS, ids=" ".join)
 def test_a_slip_of_the_finger_installs_nothing(checkout, arguments):
     answer = call(checkout, *arguments)
     assert answer.returncode == 2
     assert arguments[-1] in answer.stderr
-    assert not (checkout / ".venv").exists()
+    assert not list(checkout.glob(".venv*"))
 
 
 def test_a_python_of_the_wrong_version_is_named_with_its_version(checkout):
@@ -108,6 +111,37 @@ def test_an_environment_that_is_set_up_is_used_as_it_is(checkout, stamp):
     answer = call(checkout, "python", "-c", "import os, sys; print(sys.prefix, os.environ['JAVA_HOME'] > '')")
     assert (answer.returncode, answer.stderr) == (0, "")
     assert answer.stdout == f"{checkout / '.venv'} True\n"
+
+
+def test_the_lane_of_spark_35_has_an_environment_of_its_own(checkout, stamp):
+    """Its Python and Java are older than the newest that Spark 4 takes. This Java does nothing but say its version."""
+    other = stamp.parent.rename(checkout / ".venv-spark35") / stamp.name
+    other.write_text(other.read_text().replace(" demo\n", " spark35\n"))
+    java = checkout / "jdk" / "bin" / "java"
+    java.parent.mkdir(parents=True)
+
+    def ask(version):
+        java.write_text(
+            f"#!/bin/sh\nprintf ' java.version = {version}\\n java.home = /a/jdk\\n jdk.incubator.vector\\n'\n"
+        )
+        java.chmod(0o755)
+        ask_for = ("--spark", "3.5", "python", "-c", "import os, sys; print(sys.prefix, os.environ['JAVA_HOME'])")
+        return call(checkout, *ask_for, JAVA_HOME=str(checkout / "jdk"))
+
+    answer = ask("17.0.9")
+    assert (answer.returncode, answer.stderr) == (0, "")
+    assert answer.stdout == f"{checkout / '.venv-spark35'} /a/jdk\n"
+    assert "/a/jdk" not in ask("21.0.1").stdout
+
+
+def test_spark_35_takes_no_python_313(checkout):
+    new = checkout / "python3"
+    new.write_text("#!/bin/sh\necho 3.13\n")
+    new.chmod(0o755)
+    answer = call(checkout, "tests", "--spark", "3.5", PYTHON=str(new))
+    assert answer.returncode == 1
+    for part in (f"{new}: Python 3.13", "3.10 to 3.12"):
+        assert part in answer.stderr
 
 
 def test_a_changed_lock_is_installed_and_a_failure_leaves_no_stamp(checkout, stamp):
@@ -138,7 +172,10 @@ def test_ci_runs_the_test_command_of_the_readme():
 
 
 @pytest.mark.parametrize("python", PYTHONS)
-@pytest.mark.parametrize(("lock", "extra"), [("constraints.txt", "local"), ("constraints-dev.txt", "dev")])
+@pytest.mark.parametrize(
+    ("lock", "extra"),
+    [("constraints.txt", "local"), ("constraints-dev.txt", "dev"), ("constraints-spark35.txt", "dev35")],
+)
 def test_a_lock_satisfies_pyproject(lock, extra, python):
     found = versions(lock, python)
     for requirement in wanted(extra):

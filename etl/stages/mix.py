@@ -3,10 +3,12 @@ manifest to make it again."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
+import pyarrow as pa
 from pyspark.errors import AnalysisException
 from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
@@ -233,8 +235,15 @@ def _kept(kind: Kind, inputs: tuple[DataFrame, ...], params: TrainingSetParams) 
 
 
 _PARTS = (
-    "array<struct<place: int, source: string, share: double, epochs: int, documents: bigint, tokens: bigint, "
-    "pass_tokens: bigint, capacity: bigint, asked: bigint, passes: int, budget: double>>"
+    "place int, source string, share double, epochs int, documents bigint, tokens bigint, "
+    "pass_tokens bigint, capacity bigint, asked bigint, passes int, budget double"
+)
+_PARTS_SCHEMA = pa.schema(
+    [
+        *[("place", pa.int32()), ("source", pa.string()), ("share", pa.float64()), ("epochs", pa.int32())],
+        *[(name, pa.int64()) for name in ("documents", "tokens", "pass_tokens", "capacity", "asked")],
+        *[("passes", pa.int32()), ("budget", pa.float64())],
+    ]
 )
 
 
@@ -242,11 +251,14 @@ def _parts(candidates: DataFrame, params: TrainingSetParams) -> DataFrame:
     """One row per source of the mixture: the fields of `etl.kernels.mixing.Part`."""
     mixture = params.mixture
 
-    def plan(found: list[Any]) -> list[mixing.Part]:
-        supplies = {row["source"]: mixing.Supply(*row[1:]) for row in found}
+    def plan(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        rows = [row for batch in batches for found in batch.column("found").to_pylist() for row in found]
+        supplies = {row.pop("source"): mixing.Supply(**row) for row in rows}
         if params.held_out:
-            return mixing.everything(mixture.demands, supplies)
-        return mixing.parts(mixture.demands, supplies, tokens=mixture.tokens, temperature=mixture.temperature)
+            parts = mixing.everything(mixture.demands, supplies)
+        else:
+            parts = mixing.parts(mixture.demands, supplies, tokens=mixture.tokens, temperature=mixture.temperature)
+        yield pa.RecordBatch.from_pylist([part._asdict() for part in parts], _PARTS_SCHEMA)
 
     tokens = F.col("tokens")
     supplies = candidates.groupBy("source").agg(
@@ -254,10 +266,9 @@ def _parts(candidates: DataFrame, params: TrainingSetParams) -> DataFrame:
         F.sum(tokens).alias("tokens"),
         F.sum(tokens * F.col("copies")).alias("pass_tokens"),
     )
+    # One row, also where no source has any.
     found = supplies.agg(F.collect_list(F.struct(*supplies.columns)).alias("found"))
-    # Spark 4.1 warns of annotations that it cannot resolve, so it is given a function without any.
-    planned = F.udf(lambda rows: plan(rows), _PARTS)
-    return found.select(planned("found").alias("parts")).select(F.inline("parts"))
+    return found.mapInArrow(plan, _PARTS)
 
 
 def _drawn(candidates: DataFrame, params: TrainingSetParams, kind: Kind) -> DataFrame:

@@ -72,7 +72,9 @@ def test_limit_and_set_override_the_file(tmp_path: Path) -> None:
     arguments = ["--model", "m", "--config", str(path), "--set", "batch_tokens=7", "--limit", "3"]
     chosen = run.chosen_config(run.parser(None).parse_args(arguments))
     assert (chosen.batch_tokens, chosen.benchmarks[0].limit) == (7, 3)
-    with pytest.raises(ConfigError, match="--config is missing: wanted a YAML file, or one of demo, standard"):
+    with pytest.raises(
+        ConfigError, match="--config is missing: wanted a YAML file, or one of curation, demo, standard"
+    ):
         run.chosen_config(run.parser(None).parse_args(["--model", "m"]))
 
 
@@ -132,7 +134,9 @@ def evaluated(spark: SparkSession, place: Path, loaded: Loaded) -> Iterator[Lake
     lake = Lake(spark, str(place / "lake"), "evaluated").open()
     loaded.model.save_pretrained(place / "model")
     loaded.tokenizer.save_pretrained(place / "model")
-    rows = [("web.held_out", place, "web", f"doc{place}", text, 9) for place, text in reversed([*enumerate(SENTENCES)])]
+    rows = [
+        ("web.held_out", place, "web", f"doc{place}", 1, text, 9) for place, text in reversed([*enumerate(SENTENCES)])
+    ]
     documents = lake.spark.createDataFrame(rows, tables.TRAINING_DOCUMENTS.schema)
     lake.replace(tables.TRAINING_DOCUMENTS, documents, {"training_set": ["web.held_out"]}, {})
     a_set = ("web.held_out", "documents", "{}", "m", "c0ffee", "r", "x", "bytes", 5, 45, [])

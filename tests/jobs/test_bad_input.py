@@ -129,8 +129,14 @@ def test_every_command_explains_itself(command: str, capsys: pytest.CaptureFixtu
     with pytest.raises(SystemExit) as ended:
         cli.main([command, "--help"])
     assert ended.value.code == 0
-    asked = "--gold" if command == "train-extractor" else "--warehouse"  # that one knows no lake
-    assert asked in capsys.readouterr().out
+    # Those that know no lake.
+    others = {
+        "train-extractor": "--gold",
+        "train-quality": "--labelled",
+        "train-toxicity": "--data",
+        "collect": "--name",
+    }
+    assert others.get(command, "--warehouse") in capsys.readouterr().out
 
 
 def test_a_folder_without_jars_is_named(tmp_path: Path) -> None:

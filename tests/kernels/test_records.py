@@ -37,12 +37,12 @@ def parquet(rows: list[dict[str, Any]]) -> bytes:
     [
         ("a.jsonl", LINES),
         ("a.jsonl", b"\xef\xbb\xbf" + LINES.replace(b"\n", b"\r\n\r\n").rstrip()),
-        ("a.jsonl.gz", gzip.compress(LINES)),
-        ("a.jsonl", gzip.compress(LINES[:30]) + gzip.compress(LINES[30:])),
+        ("a.jsonl.gz", gzip.compress(LINES, mtime=0)),
+        ("a.jsonl", gzip.compress(LINES[:30], mtime=0) + gzip.compress(LINES[30:], mtime=0)),
         ("a.json", LINES),
         ("a.json", json.dumps(RECORDS, indent=2).encode()),
         ("a.json", b"\xef\xbb\xbf \n" + json.dumps(RECORDS).encode()),
-        ("a.json.gz", gzip.compress(json.dumps(RECORDS, ensure_ascii=False).encode())),
+        ("a.json.gz", gzip.compress(json.dumps(RECORDS, ensure_ascii=False).encode(), mtime=0)),
         ("a.parquet", parquet(RECORDS)),
     ],
 )
@@ -104,7 +104,7 @@ def test_a_long_element_ends_an_array(monkeypatch: pytest.MonkeyPatch) -> None:
         ("a.jsonl", b"\n \n", "empty_file: found no record, wanted one at least"),
         ("a.json", b" []", "empty_file: found no record, wanted one at least"),
         ("a.parquet", b"PAR1", "not_parquet: found Parquet file size is 4 bytes"),
-        ("a.jsonl.gz", gzip.compress(b"")[:-3], "unreadable: found Compressed file ended before"),
+        ("a.jsonl.gz", gzip.compress(b"", mtime=0)[:-3], "unreadable: found Compressed file ended before"),
         ("a.jsonl", b"\x1f\x8bthis is no gzip", "unreadable: found Unknown compression method, wanted a whole file"),
     ],
 )
