@@ -74,7 +74,8 @@ class Preference:
         """What is smaller the more the document is preferred."""
         value = F.col(self.signal)
         if self.first:
-            place = F.array_position(F.array(*map(F.lit, self.first)), value.cast("string"))
+            # By name, since PySpark 3.5 takes no column for the value.
+            place = F.call_function("array_position", F.array(*map(F.lit, self.first)), value.cast("string"))
             return F.struct(place.isNull() | (place == 0), place)
         return F.struct(value.isNull(), value if self.prefer == "least" else -value.cast("double"))
 

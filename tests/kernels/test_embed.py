@@ -32,7 +32,7 @@ needs_packaged = pytest.mark.skipif(
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A BERT of two layers and windows of 32 tokens, with random weights: a real model, only small."""
-    import torch
+    torch = pytest.importorskip("torch")  # not in the environment of Spark 3.5
     from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
     from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
