@@ -144,10 +144,14 @@ class Lake:
         """
         table.check(rows.schema)
         condition = " AND ".join(f"{column} IN ({', '.join(map(sql_string, part[column]))})" for column in part)
-        # Not saveAsTable: on Spark 3.5 Delta refuses an overwrite of a table that is there already.
-        writer = rows.select(*table.columns).writeTo(self.name(table))
-        writer = writer.option("userMetadata", json.dumps(metadata, sort_keys=True))
-        writer.overwrite(F.expr(condition))
+        chosen, note = rows.select(*table.columns), json.dumps(metadata, sort_keys=True)
+        if self.spark.version.startswith("3."):
+            # There Delta refuses saveAsTable on a table that is there already.
+            chosen.writeTo(self.name(table)).option("userMetadata", note).overwrite(F.expr(condition))
+        else:
+            # Not writeTo, which makes no commit where nothing is replaced by nothing, and the metadata would be lost.
+            writer = chosen.write.format("delta").mode("overwrite").option("replaceWhere", condition)
+            writer.option("userMetadata", note).saveAsTable(self.name(table))
 
     def last_metadata(self, table: Table, part: Mapping[str, Sequence[str]]) -> dict[str, Any] | None:
         """Metadata of the commit that wrote this slice, or None when a commit that is not ours came after it."""
