@@ -642,8 +642,8 @@ def test_rules_are_summed_by_what_they_read(said: dict[str, Any]) -> None:
 def test_a_share_that_was_not_met_is_marked(said: dict[str, Any]) -> None:
     text = said["mixture"]["text"]
     assert "web 80.0% 90.0% 75.0% 900 950 1 of 1 900 3 no: +10.0 points" in text
-    assert "code 20.0% 10.0% 25.0% 250 100 100 1 no: too little" in text
-    assert "flan 50.0% 50.0% 80.0% 250 400 250 8 yes" in text
+    assert "code 20.0% 10.0% 25.0% 250 100 1 of 1 100 1 no: too little" in text
+    assert "flan 50.0% 50.0% 80.0% 250 400 1 of 1 250 8 yes" in text
     assert "sft.held_out: 2 examples, 50 tokens; held out from training flan all 100.0%" in text
     assert "share: 10.0% of tokens, 25.0% of rows counted in set pretrain, 1 rows" in text
 
