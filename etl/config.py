@@ -20,13 +20,13 @@ T = TypeVar("T")
 STRICT = ConfigDict(extra="forbid", strict=True)
 
 
-def load(path: Path, kind: type[T]) -> T:
-    """The frozen dataclass `kind` that a YAML file describes.
+def load(path: Path, kind: type[T], assignments: Sequence[str] = ()) -> T:
+    """The frozen dataclass `kind` that a YAML file describes, once each of `assignments` is put in, see `override`.
 
     Raises:
         ConfigError: all problems of the file in one message: place, what was found, what was wanted.
     """
-    return build(read_yaml(path), kind, origin=str(path))
+    return build(override(read_yaml(path), assignments), kind, origin=str(path))
 
 
 def read_yaml(path: Path) -> dict[str, Any]:

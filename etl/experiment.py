@@ -16,7 +16,7 @@ import json
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from typing import Any
+from pathlib import Path
 
 import numpy as np
 from pyspark.sql import Row
@@ -91,10 +91,8 @@ class ExperimentConfig:
         if problems:
             raise ValueError(f"experiment {self.name!r}: {'; '.join(problems)}")
 
-    def training_set(self, arm: Arm, seed: int) -> str:
-        return f"{self.name}.{arm.name}.{seed}"
-
     def model(self, arm: Arm, seed: int) -> str:
+        """The name of a model, and of the set that it learns from."""
         return f"{self.name}.{arm.name}.{seed}"
 
 
@@ -151,13 +149,13 @@ def perform(runner: Runner, plan: Plan) -> list[Row]:
     for seed in settings.seeds:
         for arm, line, mixture in plan.arms:
             drawn = replace(mixture, tokens=budget, seed=seed, held_out=0.0)
-            name = settings.training_set(arm, seed)
+            name = settings.model(arm, seed)
             sets.build(runner, SetPlan(name, "documents", line.recipe, drawn, line.config.tokens.tokenizer))
         first = next(arm for arm in settings.arms if arm.name == settings.baseline)
         start = replace(
             plan.training,
             model=f"{settings.name}.start.{seed}",
-            training_set=settings.training_set(first, seed),
+            training_set=settings.model(first, seed),
             max_steps=1,
             seed=seed,
         )
@@ -169,7 +167,7 @@ def perform(runner: Runner, plan: Plan) -> list[Row]:
                 parent=start.model,
                 architecture=None,
                 vocab_size=None,
-                training_set=settings.training_set(arm, seed),
+                training_set=settings.model(arm, seed),
                 epochs=MANY_EPOCHS,
                 max_steps=settings.steps,
                 seed=seed,
@@ -266,31 +264,18 @@ def main(doc: str | None, argv: Sequence[str] | None = None) -> None:
     """Perform the experiment that the options of `argv` name, and show the comparison."""
     options = _parser(doc).parse_args(argv)
     with job.reported_errors():
-        path = config.find("experiments", options.experiment)
-        content = config.override(config.read_yaml(path), options.assignments)
-        chosen: ExperimentConfig = config.build(content, ExperimentConfig, origin=str(path))
-        made = _line(options)
-        planned = plan(chosen, made)
+        chosen = config.load(config.find("experiments", options.experiment), ExperimentConfig, options.assignments)
+        planned = plan(chosen, config.load(options.pipeline, PipelineConfig) if options.pipeline else None)
         with job.writer(options) as runner:
             runner.reporter.console.print(grid(perform(runner, planned)))
-
-
-def _line(options: argparse.Namespace) -> PipelineConfig | None:
-    path: Any = options.pipeline
-    return config.load(path, PipelineConfig) if path else None
 
 
 def _parser(doc: str | None) -> argparse.ArgumentParser:
     result = job.described(doc)
     result.add_argument("experiment", help="a file of conf/experiments, or a path")
-    result.add_argument("--pipeline", help="the YAML file that the lake was made with, where it was not the default")
     result.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="any key of the experiment, such as steps=400",
+        "--pipeline", type=Path, help="the YAML file that the lake was made with, where it was not the default"
     )
+    job.add_assignments(result, "any key of the experiment, such as steps=400")
     job.add_lake_options(result)
     return result

@@ -180,7 +180,7 @@ def _life(lake: Lake, capture: Fields, recipes: Mapping[str, tuple[Recipe | None
             replace(
                 decide(
                     row,
-                    {**document, **known, **_read_scores(of_text, *recipes[row["recipe"]])},
+                    {**document, **known, **_read_scores(of_text, recipes[row["recipe"]][0])},
                     *recipes[row["recipe"]],
                 ),
                 corpus_tokens=kept_tokens.get(row["recipe"]),
@@ -191,7 +191,7 @@ def _life(lake: Lake, capture: Fields, recipes: Mapping[str, tuple[Recipe | None
     )
 
 
-def _read_scores(models: Sequence[Fields], recipe: Recipe | None, _stale: tuple[str, ...]) -> Fields:
+def _read_scores(models: Sequence[Fields], recipe: Recipe | None) -> Fields:
     """The scores that a recipe reads, by the names that its rules have for them."""
     read = dict(recipe.scorers) if recipe is not None else {}
     found = {row["model"]: row for row in models}

@@ -379,13 +379,6 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     result.add_argument("--tokenizer", help="what makes the ids (gpt2)")
     result.add_argument("--whole-blocks", action="store_true", help="leave out blocks that hold the rest of a shard")
     result.add_argument("--shard-rows", type=int, default=SHARD_ROWS, help=f"rows of a file ({SHARD_ROWS})")
-    result.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="any other key of the packing, such as seed=2 or end_of_text=2",
-    )
+    job.add_assignments(result, "any other key of the packing, such as seed=2 or end_of_text=2")
     job.add_lake_options(result)
     return result

@@ -78,14 +78,12 @@ def described(doc: str | None) -> argparse.ArgumentParser:
 def add_config_options(group: Any, file: str, assignment: str) -> None:
     """The options that say the configuration: a file, and single keys of it."""
     group.add_argument("--config", type=Path, help=f"YAML file such as {file}")
-    group.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help=f"any key of the configuration, such as {assignment}",
-    )
+    add_assignments(group, f"any key of the configuration, such as {assignment}")
+
+
+def add_assignments(group: Any, words: str) -> None:
+    """The option that sets single keys of a configuration; `words` say which."""
+    group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=words)
 
 
 def add_lake_options(result: argparse.ArgumentParser) -> None:

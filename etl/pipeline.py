@@ -178,7 +178,7 @@ def _scorers(names: Sequence[str], recipe: Recipe) -> tuple[tuple[Scorer, ...], 
         ConfigError: there is no such scorer, or two have one name.
         ModelError: a model cannot be used.
     """
-    named = {scorer: recipe.scorers.get(scorer, scorer) for scorer in recipe.scored_by}
+    named = recipe.models
     # Scores of a model that is named as tables do were made before, and their model may be gone.
     made = {scorer: name for scorer, name in named.items() if "@" in name}
     wanted = [*(name for name in named.values() if name not in made.values()), *names]

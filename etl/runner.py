@@ -12,7 +12,7 @@ the same slice again and replaces it, so the tables end as one clean run leaves 
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -23,7 +23,7 @@ import etl
 from etl import tables
 from etl.lake import Lake
 from etl.progress import Reporter
-from etl.stage import Stage, digest
+from etl.stage import Stage, digest, partitions
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +60,8 @@ class Runner:
         wanted = {name: stage.fingerprint(params, *[state[name] for state in states]) for name in archived}
         have = marks[stage.output.name]
         pending = sorted(name for name in archived if have.get(name) != wanted[name])
-        batches = list(self._batches(pending, archives))
+        sizes = {name: archives[name]["bytes"] or UNKNOWN_BYTES for name in pending}
+        batches = self._batches(sizes, BATCH_BYTES_PER_PARTITION)
         with self.reporter.stage(stage.name, len(batches)) as run:
             run.skipped = not batches
             for names in batches:
@@ -81,7 +82,8 @@ class Runner:
         versions = self._versions(stage)
         inputs = [self.lake.read(table, versions[table.name]) for table in stage.inputs]
         counted = stage.missing(*inputs, params).groupBy("warc_filename").count().collect()
-        batches = self._document_batches({row["warc_filename"]: row["count"] for row in counted})
+        sizes = {row["warc_filename"]: row["count"] for row in counted}
+        batches = self._batches(sizes, BATCH_DOCUMENTS_PER_PARTITION)
         with self.reporter.stage(stage.name, len(batches)) as run:
             run.skipped = not batches
             for names in batches:
@@ -146,36 +148,18 @@ class Runner:
             marks[row["stage"]][row["warc_filename"]] = row["fingerprint"]
         return marks
 
-    def _batches(self, names: Sequence[str], archives: Mapping[str, Row]) -> Iterator[list[str]]:
-        """`names` in batches that are worth a commit each."""
-        budget = BATCH_BYTES_PER_PARTITION * self._partitions()
-        batch: list[str] = []
-        filled = 0
-        for name in names:
-            size = archives[name]["bytes"] or UNKNOWN_BYTES
-            if batch and (filled + size > budget or len(batch) == BATCH_FILES):
-                yield batch
-                batch, filled = [], 0
-            batch.append(name)
-            filled += size
-        if batch:
-            yield batch
-
-    def _document_batches(self, counts: Mapping[str, int]) -> list[list[str]]:
-        """The archives of `counts`, which says how many documents of each are to be worked on, in batches."""
-        budget = BATCH_DOCUMENTS_PER_PARTITION * self._partitions()
+    def _batches(self, sizes: Mapping[str, int], per_partition: int) -> list[list[str]]:
+        """Archives by name, with their sizes in bytes or documents, in batches that are worth a commit each."""
+        budget = per_partition * partitions(self.lake.spark)
         batches: list[list[str]] = []
         filled = 0
-        for name in sorted(counts):
-            if not batches or filled + counts[name] > budget or len(batches[-1]) == BATCH_FILES:
+        for name in sorted(sizes):
+            if not batches or filled + sizes[name] > budget or len(batches[-1]) == BATCH_FILES:
                 batches.append([])
                 filled = 0
             batches[-1].append(name)
-            filled += counts[name]
+            filled += sizes[name]
         return batches
-
-    def _partitions(self) -> int:
-        return int(self.lake.spark.conf.get("spark.sql.shuffle.partitions") or 200)
 
     def _mark(
         self, stage: Stage, fingerprints: Mapping[str, str], metadata: Mapping[str, Any], *, only_these: bool = False

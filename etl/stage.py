@@ -8,7 +8,7 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any
 
-from pyspark.sql import DataFrame
+from pyspark.sql import DataFrame, SparkSession
 
 from etl.tables import Table
 
@@ -52,6 +52,11 @@ class Stage:
     def fingerprint(self, params: Any, *inputs: str) -> str:
         """Hash of what decides the rows: stage, version, params and the state of the inputs; 32 hex digits."""
         return digest([self.name, self.version, asdict(params), *inputs])[:32]
+
+
+def partitions(spark: SparkSession) -> int:
+    """How many tasks a shuffle has, where Spark does not choose the number."""
+    return int(spark.conf.get("spark.sql.shuffle.partitions") or 200)
 
 
 def digest(value: Any) -> str:

@@ -281,10 +281,7 @@ def chosen(options: argparse.Namespace) -> list[Training]:
         ConfigError: a file or an assignment is wrong.
     """
     paths = [config.find("align", name) for name in options.training]
-    return [
-        config.build(config.override(config.read_yaml(path), options.assignments), Training, origin=str(path))
-        for path in paths
-    ]
+    return [config.load(path, Training, options.assignments) for path in paths]
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -293,13 +290,6 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     result.add_argument("training", nargs="+", help="files of conf/align, or paths; parents before children")
     result.add_argument("--accelerate", default="cpu", help="file of conf/accelerate, or a path (cpu)")
     result.add_argument("--models", type=Path, help="folder of weights, where the warehouse is no folder (models)")
-    result.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="any key of the training, such as optimizer.lr=1.0e-4",
-    )
+    job.add_assignments(result, "any key of the training, such as optimizer.lr=1.0e-4")
     job.add_lake_options(result)
     return result

@@ -244,31 +244,6 @@ class _Classifier:
             if not heads[row][read[row] :].strip():
                 read[row] = len(heads[row])  # spaces behind the last token were shown as well
         return found, read
-        tokens = self.tokenizer(
-            [heads[row] for row in asked],
-            truncation=True,
-            max_length=self.max_tokens,
-            stride=self.settings.overlap,
-            return_overflowing_tokens=self.settings.windows != 1,
-            return_attention_mask=False,
-            return_token_type_ids=False,
-        )
-        specials = self.tokenizer.num_special_tokens_to_add()
-        owners = tokens.get("overflow_to_sample_mapping", range(len(asked)))
-        counts = [0] * len(asked)
-        for ids, encoding, number in zip(tokens["input_ids"], tokens.encodings, owners, strict=True):
-            counts[number] += 1
-            row = asked[number]
-            if len(ids) <= specials or (self.settings.windows and counts[number] > self.settings.windows):
-                continue
-            found.ids.append(ids)
-            found.owners.append(row)
-            read[row] = max(end for _, end in encoding.offsets)
-            # Spaces behind the last token have been shown as well.
-            is_last = not encoding.overflowing if self.settings.windows == 1 else True
-            if is_last and heads[row][read[row] :].isspace():
-                read[row] = len(heads[row])
-        return found, read
 
     def _scores(self, windows: Sequence[Sequence[int]]) -> tuple[NDArray[Any], NDArray[np.int64], NDArray[np.bool_]]:
         """Of each window its score, its tokens, and whether the memory of the GPU was too small for it."""

@@ -438,8 +438,7 @@ def chosen(options: argparse.Namespace) -> Search:
     Raises:
         ConfigError: the file or an assignment is wrong.
     """
-    path = config.find("search", options.search)
-    return config.build(config.override(config.read_yaml(path), options.assignments), Search, origin=str(path))
+    return config.load(config.find("search", options.search), Search, options.assignments)
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
@@ -448,13 +447,6 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
     result.add_argument("search", help="file of conf/search, or a path")
     result.add_argument("--accelerate", default="cpu", help="file of conf/accelerate, or a path (cpu)")
     result.add_argument("--out", type=Path, help=f"folder of models, report and mixtures (WAREHOUSE/{FOLDER}/NAME)")
-    result.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="KEY=VALUE",
-        dest="assignments",
-        help="any key of the search, such as proxy.steps=500",
-    )
+    jobs.add_assignments(result, "any key of the search, such as proxy.steps=500")
     jobs.add_lake_options(result)
     return result

@@ -176,6 +176,11 @@ class Recipe:
         signals = [*(rule.signal for rule in self.rules), *(preference.signal for preference in self.survivor)]
         return tuple(dict.fromkeys(scorer for signal in signals if (scorer := scorer_of(signal))))
 
+    @property
+    def models(self) -> dict[str, str]:
+        """What each of these is, as `scorers` says."""
+        return {scorer: self.scorers.get(scorer, scorer) for scorer in self.scored_by}
+
 
 def dispositions(
     captures: DataFrame,
@@ -328,7 +333,7 @@ def _rules(recipe: Recipe) -> list[_Check]:
         scorer = scorer_of(rule.signal)
         if scorer and scorer not in asked:
             asked.add(scorer)
-            detail = F.lit(f"no score by {recipe.scorers.get(scorer, scorer)} yet")
+            detail = F.lit(f"no score by {recipe.models[scorer]} yet")
             checks.append(_Check("document_scores", NOT_SCORED, F.col(scorer).isNull(), detail, scorer))
         fails = rule.fails() if scorer is None else rule.fails() & F.col(scorer).isNotNull()
         checks.append(
@@ -350,11 +355,10 @@ def _scores(document_scores: DataFrame, recipe: Recipe) -> DataFrame:
 
     Key: a model has one row per document, so max picks the one there is.
     """
-    models = {scorer: recipe.scorers.get(scorer, scorer) for scorer in recipe.scored_by}
     found = F.struct(*SCORE_FIELDS, "error")
-    rows = document_scores.where(F.col("model").isin(*models.values()))
+    rows = document_scores.where(F.col("model").isin(*recipe.models.values()))
     return rows.groupBy("doc_id", "text_hash").agg(
-        *[F.max(F.when(F.col("model") == model, found)).alias(scorer) for scorer, model in models.items()]
+        *[F.max(F.when(F.col("model") == model, found)).alias(scorer) for scorer, model in recipe.models.items()]
     )
 
 

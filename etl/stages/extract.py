@@ -15,7 +15,7 @@ from etl import files, tables
 from etl.config import STRICT
 from etl.kernels import html, language, pages, warc
 from etl.kernels.sandbox import Begin, Failure, Sandbox
-from etl.stage import Stage
+from etl.stage import Stage, partitions
 from etl.stages.rules import Early, Rule, table_of
 
 PAGE_RECORDS = ("response", "resource", "conversion")
@@ -123,8 +123,8 @@ def documents(captures: DataFrame, warc_files: DataFrame, url_signals: DataFrame
     found = captures.where(is_page()).join(F.broadcast(bad), "doc_id", how="left")
     found = found.join(warc_files.select("warc_filename", "location"), "warc_filename", how="left")
     # By hash of the digest, so that equal payloads meet, and a host with slow pages is spread over all tasks.
-    partitions = int(captures.sparkSession.conf.get("spark.sql.shuffle.partitions") or 200)
-    spread = found.select(*_PASSED, *(c for c in _NEEDED if c not in _PASSED)).repartition(partitions, "content_digest")
+    tasks = partitions(captures.sparkSession)
+    spread = found.select(*_PASSED, *(c for c in _NEEDED if c not in _PASSED)).repartition(tasks, "content_digest")
     return spread.mapInArrow(read, f"{_PASSED_DDL}, {_PAGE_DDL}").select(
         *_PASSED,
         "title",

@@ -25,7 +25,7 @@ from etl.kernels.perspective import Settings as PerspectiveSettings
 from etl.kernels.quality_model import Settings as QualitySettings
 from etl.kernels.toxicity import Settings as ToxicitySettings
 from etl.models import ModelError
-from etl.stage import Stage
+from etl.stage import Stage, partitions
 from etl.stages import devices
 from etl.stages.rules import NOT_SCORED, SIGNALS
 
@@ -144,7 +144,7 @@ def document_scores(
     known = document_scores.where(F.col("model") == scorer.model).join(texts, ["doc_id", "text_hash"], how="left_semi")
     todo = waiting(documents, dispositions, document_scores, params)
     # An archive can be one file and so one task, and models are worth a shuffle. The API has one quota for all.
-    tasks = 1 if scorer.perspective else int(documents.sparkSession.conf.get("spark.sql.shuffle.partitions") or 200)
+    tasks = 1 if scorer.perspective else partitions(documents.sparkSession)
     scored = todo.repartition(tasks, "doc_id").mapInArrow(_score(scorer), tables.DOCUMENT_SCORES.columns_ddl)
     return known.select(*tables.DOCUMENT_SCORES.columns).unionByName(scored)
 
