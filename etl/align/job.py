@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from etl import config
 from etl.align.config import Training
 from etl.config import STRICT
 from etl.errors import InputError
+
+T = TypeVar("T")
 
 JOB = "job.json"  # the job itself
 LOG = "log.jsonl"  # a line per step
@@ -46,7 +48,12 @@ class Job:
 
 
 def read(folder: Path) -> Job:
-    """The job in a folder.
+    """The job in a folder, see `read_as`."""
+    return read_as(folder, Job)
+
+
+def read_as(folder: Path, kind: type[T]) -> T:
+    """The job in a folder, of whatever kind.
 
     Raises:
         InputError: there is none.
@@ -55,7 +62,7 @@ def read(folder: Path) -> Job:
     path = folder / JOB
     if not path.is_file():
         raise InputError(f"{folder}: there is no {JOB}")
-    return config.build(json.loads(path.read_text(encoding="utf-8")), Job, origin=str(path))
+    return config.build(json.loads(path.read_text(encoding="utf-8")), kind, origin=str(path))
 
 
 def write(folder: Path, job: Job) -> None:

@@ -16,30 +16,32 @@ from etl import config
 from etl.align.job import LOG, PROBLEM
 from etl.errors import ConfigError, TrainingError
 
+TRAIN = "etl.align.train"
 OUTPUT = "launch.log"
 _WORDS = 2000  # characters of the output that an error quotes
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A configuration file of Accelerate, and what of it decides the result."""
+    """A configuration file of Accelerate, what of it decides the result, and the module that the processes run."""
 
     path: Path
     processes: int
     is_multi_cpu: bool
+    module: str = TRAIN
 
     def command(self, job: Path) -> list[str]:
         """How the processes are started. Accelerate starts one process where a file asks for several CPU processes, or
         wants MPI, so these are started by torchrun, whose environment Accelerate reads."""
-        module = ["-m", "etl.align.train", str(job)]
+        module = ["-m", self.module, str(job)]
         if self.is_multi_cpu:
             count = ["--standalone", "--nproc_per_node", str(self.processes)]
             return [sys.executable, "-m", "torch.distributed.run", *count, *module]
         return [sys.executable, "-m", "accelerate.commands.launch", "--config_file", str(self.path), *module]
 
 
-def read(name: str) -> Launch:
-    """The launch that a file of ``conf/accelerate``, or any other of Accelerate's files, describes.
+def read(name: str, module: str = TRAIN) -> Launch:
+    """The launch of `module` that a file of ``conf/accelerate``, or any other of Accelerate's files, describes.
 
     Raises:
         ConfigError: there is no such file, or it does not say how many processes there are.
@@ -50,7 +52,7 @@ def read(name: str) -> Launch:
     if not isinstance(processes, int) or processes < 1:
         raise ConfigError(f"{path}: 'num_processes' is {processes!r}, wanted a number of processes")
     on_cpu = settings.get("use_cpu") is True or settings.get("distributed_type") == "MULTI_CPU"
-    return Launch(path.resolve(), processes, on_cpu and processes > 1)
+    return Launch(path.resolve(), processes, on_cpu and processes > 1, module)
 
 
 def run(launch: Launch, job: Path, follow: Callable[[dict[str, Any]], None]) -> None:

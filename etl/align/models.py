@@ -17,7 +17,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, Llama
 from transformers.utils import logging as transformers_logging
 
 from etl.align import chat
-from etl.align.config import Architecture
+from etl.align.config import Architecture, Optimizer
 from etl.errors import InputError
 
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # goldenlake shows its own
@@ -79,10 +79,22 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, chat_template: str) -
 
 def build(architecture: Architecture, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:
     """A model with random weights, the same for the same seed."""
+    specials = (tokenizer.bos_token_id, tokenizer.eos_token_id, tokenizer.pad_token_id)
+    return llama(architecture, len(tokenizer), seed, specials)
+
+
+def llama(
+    architecture: Architecture,
+    vocab_size: int,
+    seed: int,
+    specials: tuple[int | None, int | None, int | None] = (None, None, None),
+) -> LlamaForCausalLM:
+    """The same without a tokenizer; `specials` are the tokens that begin a text, end it and fill up."""
+    begin, end, filler = specials
     torch.manual_seed(seed)
     return LlamaForCausalLM(
         LlamaConfig(
-            vocab_size=len(tokenizer),
+            vocab_size=vocab_size,
             hidden_size=architecture.hidden_size,
             intermediate_size=architecture.intermediate_size,
             num_hidden_layers=architecture.layers,
@@ -90,10 +102,24 @@ def build(architecture: Architecture, tokenizer: PreTrainedTokenizerFast, seed: 
             num_key_value_heads=architecture.heads,
             max_position_embeddings=architecture.context,
             tie_word_embeddings=True,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.pad_token_id,
+            bos_token_id=begin,
+            eos_token_id=end,
+            pad_token_id=filler,
         )
+    )
+
+
+def adamw(model: Any, settings: Optimizer) -> torch.optim.AdamW:
+    """The optimizer of the weights that learn: matrices decay, vectors do not."""
+    weights = [weight for weight in model.parameters() if weight.requires_grad]
+    return torch.optim.AdamW(
+        [
+            {"params": [weight for weight in weights if weight.dim() >= 2], "weight_decay": settings.weight_decay},
+            {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0},
+        ],
+        lr=settings.lr,
+        betas=(settings.beta1, settings.beta2),
+        eps=settings.epsilon,
     )
 
 

@@ -15,12 +15,9 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import shutil
-import sys
 import time
 from collections.abc import Sequence
-from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -33,28 +30,14 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch.utils.data import DataLoader
 
-from etl import locks
-from etl.align import chat, data, losses, models
+from etl.align import chat, data, losses, models, process
 from etl.align import job as jobs
 from etl.align.config import Optimizer, Training
-from etl.align.job import CHECKPOINT, LOG, MODEL, PROBLEM, RESULT, Job
+from etl.align.job import CHECKPOINT, LOG, MODEL, RESULT, Job
 from etl.align.methods import METHODS, Batch, Loss, logits
-from etl.errors import ConfigError, GoldenlakeError, InputError
+from etl.errors import ConfigError, InputError
 
 logger = logging.getLogger(__name__)
-
-
-def main(argv: Sequence[str] | None = None) -> None:
-    folder = Path((sys.argv[1:] if argv is None else argv)[0])
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    try:
-        # The first process holds the folder: a job whose launcher was killed may still be running.
-        with locks.writing(str(folder)) if os.environ.get("RANK", "0") == "0" else nullcontext():
-            train(folder)
-    except (GoldenlakeError, torch.cuda.OutOfMemoryError) as error:
-        (folder / PROBLEM).write_text(f"{error}", encoding="utf-8")
-        sys.stderr.write(f"goldenlake: {error}\n")
-        raise SystemExit(2) from error
 
 
 def train(folder: Path) -> None:
@@ -66,29 +49,19 @@ def train(folder: Path) -> None:
     """
     job = jobs.read(folder)
     training, method = job.training, METHODS[job.training.method]
-    torch.set_num_threads(training.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
     micro = _micro_batch(training, job.world_size)
     micros = training.batch // job.world_size // micro
-    accelerator = Accelerator(
-        mixed_precision="bf16" if training.dtype == "bfloat16" else "no", gradient_accumulation_steps=micros
+    accelerator = process.begin(
+        training.threads,
+        job.world_size,
+        mixed_precision="bf16" if training.dtype == "bfloat16" else "no",
+        gradient_accumulation_steps=micros,
     )
-    if accelerator.num_processes != job.world_size:
-        raise ConfigError(
-            f"{accelerator.num_processes} processes are running, {job.world_size} were asked for: Accelerate starts "
-            f"several CPU processes only under torchrun or MPI"
-        )
     rows = data.read(job.table, job.version, training.training_set, training.kind)
     model, tokenizer = _begin(job, rows)
     dataset = method.dataset(rows, tokenizer, training.context)
     steps = _steps(training, len(dataset))
-    optimizer = torch.optim.AdamW(
-        _groups(model, training.optimizer),
-        lr=training.optimizer.lr,
-        betas=(training.optimizer.beta1, training.optimizer.beta2),
-        eps=training.optimizer.epsilon,
-    )
+    optimizer = models.adamw(model, training.optimizer)
     _check_memory(model, training, micro, accelerator)
     model, optimizer = accelerator.prepare(model, optimizer)
     if method.needs_reference:
@@ -150,14 +123,6 @@ def _begin(job: Job, rows: Any) -> tuple[Any, Any]:
     if longest is not None and training.context > longest:
         raise ConfigError(f"context is {training.context}, {training.parent} has {longest}")
     return loaded.model, loaded.tokenizer
-
-
-def _groups(model: Any, settings: Optimizer) -> list[dict[str, Any]]:
-    weights = [weight for weight in model.parameters() if weight.requires_grad]
-    return [
-        {"params": [weight for weight in weights if weight.dim() >= 2], "weight_decay": settings.weight_decay},
-        {"params": [weight for weight in weights if weight.dim() < 2], "weight_decay": 0.0},
-    ]
 
 
 def _check_memory(model: Any, training: Training, micro: int, accelerator: Accelerator) -> None:
@@ -350,4 +315,4 @@ def environment(accelerator: Accelerator) -> dict[str, str]:
 
 
 if __name__ == "__main__":
-    main()
+    process.main(train)

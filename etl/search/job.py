@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 from etl import config
+from etl.align import job as jobs
 from etl.config import STRICT
 from etl.errors import InputError
 from etl.search.config import DoReMi, Proxy
 
-JOB = "job.json"
 DOMAINS = "domains.npz"  # beside the folders of the jobs
 
 
@@ -120,16 +120,8 @@ def write(folder: Path, name: str, value: Any) -> None:
 
 
 def read(folder: Path) -> Job:
-    """The job in a folder.
-
-    Raises:
-        InputError: there is none.
-        ConfigError: it is of another version of goldenlake.
-    """
-    path = folder / JOB
-    if not path.is_file():
-        raise InputError(f"{folder}: there is no {JOB}")
-    return config.build(json.loads(path.read_text(encoding="utf-8")), Job, origin=str(path))
+    """The job in a folder, see `etl.align.job.read_as`."""
+    return jobs.read_as(folder, Job)
 
 
 def result(folder: Path, run: Run) -> Result | None:

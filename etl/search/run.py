@@ -22,7 +22,7 @@ import etl
 from etl import config, tables
 from etl import job as jobs
 from etl.align import launch
-from etl.align.job import LOG
+from etl.align.job import JOB, LOG
 from etl.errors import ConfigError, InputError
 from etl.locks import is_local
 from etl.progress import Reporter, StageRun
@@ -31,30 +31,17 @@ from etl.search import job as job_of
 from etl.search.compare import Difference, Estimate, Row
 from etl.search.config import DoReMi, RegMix, Search
 from etl.search.domains import Domains, Floats
-from etl.search.job import DOMAINS, JOB, Job, Result, Run
+from etl.search.job import DOMAINS, Job, Result, Run
 from etl.stages.mix import Mixture
 
 logger = logging.getLogger(__name__)
 
+TRAIN = "etl.search.train"  # the module that processes run
 FOLDER = "_search"  # below a warehouse that is a folder
 REPORT = "report.json"
 DIGITS = 4  # of the shares of a written mixture
 
 Train = Callable[[Path], None]  # does the runs of the job in a folder
-
-
-@dataclass(frozen=True)
-class Launch(launch.Launch):
-    """A launch of Accelerate for the models of a search."""
-
-    def command(self, job: Path) -> list[str]:
-        return ["etl.search.train" if part == "etl.align.train" else part for part in super().command(job)]
-
-
-def read_launch(name: str) -> Launch:
-    """The launch that a file of ``conf/accelerate`` describes, see `etl.align.launch.read`."""
-    found = launch.read(name)
-    return Launch(found.path, found.processes, found.is_multi_cpu)
 
 
 @dataclass(frozen=True)
@@ -362,7 +349,7 @@ def main(doc: str | None, argv: Sequence[str] | None = None) -> None:
 
     options = parser(doc).parse_args(argv)
     with jobs.reported_errors():
-        started = read_launch(options.accelerate)
+        started = launch.read(options.accelerate, TRAIN)
         settings = chosen(options)
         path = config.find("mixtures", settings.mixture)
         given = corpus.split(config.load(path, Mixture), settings.tiers)
@@ -386,7 +373,7 @@ def _folder(out: Path | None, warehouse: str | None, name: str) -> Path:
     return Path(warehouse) / FOLDER / name
 
 
-def launched(started: Launch, reporter: Reporter) -> Train:
+def launched(started: launch.Launch, reporter: Reporter) -> Train:
     """Training in processes that Accelerate starts, shown by `reporter`."""
 
     def train(place: Path) -> None:

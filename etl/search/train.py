@@ -12,23 +12,19 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import sys
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import nullcontext
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from accelerate import Accelerator
-from transformers import LlamaConfig, LlamaForCausalLM, get_cosine_with_min_lr_schedule_with_warmup
+from transformers import LlamaForCausalLM, get_cosine_with_min_lr_schedule_with_warmup
 
-from etl import locks
-from etl.align import losses
-from etl.align.job import LOG, PROBLEM
-from etl.errors import ConfigError, GoldenlakeError, InputError
+from etl.align import losses, models, process
+from etl.align.job import LOG
+from etl.errors import ConfigError, InputError
 from etl.search import domains as streams
 from etl.search import dro, job
 from etl.search.config import Proxy
@@ -42,19 +38,6 @@ PATH_POINTS = 50  # of the way of the shares that a result keeps
 EVALUATION_TOKENS = 1 << 14  # of a batch whose loss is only measured
 
 
-def main(argv: Sequence[str] | None = None) -> None:
-    folder = Path((sys.argv[1:] if argv is None else argv)[0])
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(name)s %(message)s")
-    try:
-        # The first process holds the folder: a job whose launcher was killed may still be running.
-        with locks.writing(str(folder)) if os.environ.get("RANK", "0") == "0" else nullcontext():
-            train(folder)
-    except (GoldenlakeError, torch.cuda.OutOfMemoryError) as error:
-        (folder / PROBLEM).write_text(f"{error}", encoding="utf-8")
-        sys.stderr.write(f"goldenlake: {error}\n")
-        raise SystemExit(2) from error
-
-
 def train(folder: Path) -> None:
     """Do the runs of the job in `folder` that are not done.
 
@@ -63,15 +46,7 @@ def train(folder: Path) -> None:
         ConfigError: other processes are running than the job is for.
     """
     settled = job.read(folder)
-    torch.set_num_threads(settled.proxy.threads)
-    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")  # cuBLAS is deterministic only with this
-    torch.use_deterministic_algorithms(True, warn_only=torch.cuda.is_available())
-    accelerator = Accelerator()
-    if accelerator.num_processes != settled.world_size:
-        raise ConfigError(
-            f"{accelerator.num_processes} processes are running, {settled.world_size} were asked for: Accelerate "
-            f"starts several CPU processes only under torchrun or MPI"
-        )
+    accelerator = process.begin(settled.proxy.threads, settled.world_size)
     domains = streams.load(folder.parent / DOMAINS)
     if domains.sha256 != settled.domains:
         raise InputError(
@@ -88,23 +63,7 @@ def train(folder: Path) -> None:
 
 def build(proxy: Proxy, vocab_size: int, seed: int) -> LlamaForCausalLM:
     """A proxy with random weights, the same for the same seed."""
-    shape = proxy.architecture
-    torch.manual_seed(seed)
-    return LlamaForCausalLM(
-        LlamaConfig(
-            vocab_size=vocab_size,
-            hidden_size=shape.hidden_size,
-            intermediate_size=shape.intermediate_size,
-            num_hidden_layers=shape.layers,
-            num_attention_heads=shape.heads,
-            num_key_value_heads=shape.heads,
-            max_position_embeddings=shape.context,
-            tie_word_embeddings=True,
-            bos_token_id=None,
-            eos_token_id=None,
-            pad_token_id=None,
-        )
-    )
+    return models.llama(proxy.architecture, vocab_size, seed)
 
 
 def token_losses(model: Any, ids: torch.Tensor) -> torch.Tensor:
@@ -125,16 +84,7 @@ class _Training:
         self.loss = 0.0
         model = build(self.proxy, domains.vocab_size, run.seed)
         settings = self.proxy.optimizer
-        matrices = [weight for weight in model.parameters() if weight.dim() >= 2]
-        vectors = [weight for weight in model.parameters() if weight.dim() < 2]
-        groups: list[dict[str, Any]] = [{"params": matrices}, {"params": vectors, "weight_decay": 0.0}]
-        optimizer = torch.optim.AdamW(
-            groups,
-            lr=settings.lr,
-            betas=(settings.beta1, settings.beta2),
-            eps=settings.epsilon,
-            weight_decay=settings.weight_decay,
-        )
+        optimizer = models.adamw(model, settings)
         self.schedule = get_cosine_with_min_lr_schedule_with_warmup(
             optimizer,
             max(1, round(settings.warmup * self.proxy.steps)),
@@ -266,4 +216,4 @@ class _Training:
 
 
 if __name__ == "__main__":
-    main()
+    process.main(train)

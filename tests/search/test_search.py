@@ -14,11 +14,12 @@ from hypothesis import strategies as st
 
 from etl import config
 from etl.align import launch
+from etl.align.job import JOB
 from etl.errors import ConfigError, InputError
 from etl.search import compare, job, run, train
 from etl.search import domains as streams
 from etl.search.domains import Domain, Domains
-from etl.search.job import DOMAINS, JOB, Measured, Result, Run
+from etl.search.job import DOMAINS, Measured, Result, Run
 from etl.stages.mix import Mixture, Source
 from tests.search import languages, small
 from tests.search.small import PROXY, SEARCH
@@ -129,7 +130,7 @@ def test_accelerate_launch_gives_the_bits_of_this_process(tmp_path: Path):
     lines = []
 
     def launched(place: Path) -> None:
-        launch.run(run.read_launch("cpu"), place, lines.append)
+        launch.run(launch.read("cpu", run.TRAIN), place, lines.append)
 
     here, there = (
         run.prepared(tmp_path / name, small.three(), how).results("all", SHORT, doremi_runs())
@@ -142,7 +143,7 @@ def test_accelerate_launch_gives_the_bits_of_this_process(tmp_path: Path):
 @pytest.mark.slow  # torchrun starts two processes, each of which loads PyTorch
 def test_two_processes_change_the_result_by_rounding_alone(tmp_path: Path):
     def launched(place: Path) -> None:
-        launch.run(run.read_launch("cpu-two"), place, lambda line: None)
+        launch.run(launch.read("cpu-two", run.TRAIN), place, lambda line: None)
 
     one = run.prepared(tmp_path / "one", small.three(), train.train).results("all", SHORT, doremi_runs())
     two = run.prepared(tmp_path / "two", small.three(), launched, world_size=2).results("all", SHORT, doremi_runs())
