@@ -35,7 +35,7 @@ import pyarrow.parquet as pq
 from deltalake import DeltaTable
 
 import etl
-from etl import config, job, tables
+from etl import config, job, models, tables
 from etl.align import rows
 from etl.align.rows import Index, Reader, Source
 from etl.errors import ConfigError, InputError
@@ -47,7 +47,6 @@ FORMATS = PARQUET, MDS, MEGATRON = ("parquet", "mds", "megatron")  # of blocks
 TEXT = "text"  # of a set that is not packed
 MANIFEST = "manifest.json"
 SHARD_ROWS = 16384
-READ_AT_ONCE = 4 << 20  # bytes that are hashed at once
 
 # Of an .idx file, megatron/core/datasets/indexed_dataset.py.
 _MEGATRON_MAGIC = b"MMIDIDX\x00\x00"
@@ -172,11 +171,7 @@ def _whole(
 
 
 def _measured(path: Path) -> dict[str, Any]:
-    hasher = hashlib.sha256()
-    with path.open("rb") as stream:
-        while part := stream.read(READ_AT_ONCE):
-            hasher.update(part)
-    return {"bytes": path.stat().st_size, "sha256": hasher.hexdigest()}
+    return {"bytes": path.stat().st_size, "sha256": models.sha256(path)}
 
 
 def _blocks(index: Index) -> Iterator[tuple[int, Block]]:

@@ -21,6 +21,7 @@ from deltalake.exceptions import DeltaError, TableNotFoundError
 from torch.utils.data import Dataset, Sampler
 
 from etl.align import chat
+from etl.align import rows as rows_of
 from etl.align.losses import IGNORED
 from etl.errors import InputError
 
@@ -44,8 +45,8 @@ def read(table: str, version: int, training_set: str, kind: str) -> pa.Table:
         raise InputError(f"{table}: there is no Delta table") from error
     except (DeltaError, FileNotFoundError) as error:
         raise InputError(
-            f"{table}: version {version} cannot be read; the table has versions {_versions(table)}, and files of old "
-            f"ones may have been removed by VACUUM: {' '.join(str(error).split())[:200]}"
+            f"{table}: version {version} cannot be read; the table has versions {rows_of.versions(table)}, and files "
+            f"of old ones may have been removed by VACUUM: {' '.join(str(error).split())[:200]}"
         ) from error
     rows = rows.sort_by("position")
     if rows.num_rows == 0:
@@ -53,14 +54,6 @@ def read(table: str, version: int, training_set: str, kind: str) -> pa.Table:
     if not pc.all(pc.equal(rows["position"], pa.array(np.arange(rows.num_rows)))).as_py():
         raise InputError(f"{table}: the positions of training set {training_set!r} are not 0 to {rows.num_rows - 1}")
     return rows
-
-
-def _versions(table: str) -> str:
-    try:
-        history = [entry["version"] for entry in DeltaTable(table).history()]
-    except DeltaError:
-        return "unknown"
-    return f"{min(history)} to {max(history)}"
 
 
 def _check_memory(delta: DeltaTable, training_set: str) -> None:

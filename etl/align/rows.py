@@ -150,14 +150,16 @@ def _explained(source: Source) -> Iterator[None]:
         reason = " ".join(str(error).split())[:200]
         raise InputError(
             f"{source.location}: version {source.version} cannot be read; the table has versions "
-            f"{_versions(source)}, and files of old ones may have been removed by VACUUM: {reason}"
+            f"{versions(source.location, source.storage_options)}, and files of old ones may have been removed by "
+            f"VACUUM: {reason}"
         ) from error
 
 
-def _versions(source: Source) -> str:
+def versions(location: str, storage_options: Mapping[str, str] | None = None) -> str:
+    """The first and the last version that the log of a table has, in words."""
     try:
-        options = dict(source.storage_options) if source.storage_options else None
-        history = [entry["version"] for entry in DeltaTable(source.location, storage_options=options).history()]
+        options = dict(storage_options) if storage_options else None
+        history = [entry["version"] for entry in DeltaTable(location, storage_options=options).history()]
     except DeltaError:
         return "unknown"
     return f"{min(history)} to {max(history)}"

@@ -19,6 +19,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etl import models
 from etl.kernels import devices, transformer
 from etl.models import ModelError
 
@@ -325,7 +326,7 @@ def _weights(folder: Path, model: str) -> None:
     """
     found = transformer.weights(folder, model)
     if model == PACKAGED:
-        sha = transformer.sha256(found[0])
+        sha = models.sha256(found[0])
         if sha != _PACKAGED_WEIGHTS:
             raise ModelError(
                 f"{found[0].name} of {model} is not what its authors released: its SHA-256 is {sha}, "

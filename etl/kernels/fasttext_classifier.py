@@ -12,24 +12,22 @@ import functools
 import hashlib
 import json
 import re
-import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import fasttext
 
+from etl import models
 from etl.config import STRICT
+from etl.kernels import fasttext_file
+from etl.kernels.fasttext_file import LABEL
 from etl.kernels.scoring import Score
 from etl.models import ModelError
 
-LABEL = "__label__"
 FILES = ("model.bin", "model.ftz")  # of the folder that a training leaves
 _VERSION = 1  # of `line`: raise it when the same text becomes another line
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# How every fastText file begins: a magic number, and the version of the format (FastText.checkModel).
-_START = struct.Struct("<ii")
-_MAGIC, _MAX_VERSION = 793712314, 12
 # Words that fastText takes for the end of a line and for a label, and what is read instead; the space in each keeps
 # what stands before and after from making the word again.
 _TAKEN = {LABEL: "__ label__", "</s>": "</ s>"}
@@ -150,37 +148,15 @@ def _file(model: str) -> Path:
 
 
 def _check_sha256(path: Path, settings: Settings) -> None:
-    stat = path.stat()
-    found = _sha256(path, stat.st_size, stat.st_mtime_ns)
+    found = models.sha256(path)
     if found != settings.sha256:
         raise ModelError(f"{path} is not the model that was named: its SHA-256 is {found}, wanted {settings.sha256}")
 
 
-@functools.lru_cache(maxsize=16)
-def _sha256(path: Path, _size: int, _time: int) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            sha.update(part)
-    return sha.hexdigest()
-
-
 @functools.lru_cache(maxsize=4)
 def _loaded(path: Path, _sha256: str) -> tuple[fasttext.FastText._FastText, tuple[str, ...]]:
-    with path.open("rb") as file:
-        start = file.read(_START.size)
-    magic, version = _START.unpack(start) if len(start) == _START.size else (0, 0)
-    if magic != _MAGIC:
-        raise ModelError(f"{path} is no fastText model: it begins with {start!r}")
-    if version > _MAX_VERSION:
-        raise ModelError(f"{path} is of version {version} of fastText's format, wanted {_MAX_VERSION} or less")
-    try:
-        # The class is what fasttext.load_model returns, after a warning on standard error in some releases.
-        model = fasttext.FastText._FastText(model_path=str(path))
-        labels = tuple(model.get_labels())
-    except (ValueError, RuntimeError, MemoryError) as error:
-        raise ModelError(f"{path} cannot be loaded: {error}") from error
-    # A model of word vectors gives its words here.
-    if not labels or not all(label.startswith(LABEL) for label in labels):
+    fasttext_file.check_start(path, str(path))
+    model, labels = fasttext_file.load(path, str(path))
+    if not labels:
         raise ModelError(f"{path} is no classifier: it has no labels that begin with {LABEL}")
     return model, labels

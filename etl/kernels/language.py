@@ -7,9 +7,6 @@ process; the same text gets the same answer in every process.
 
 import difflib
 import functools
-import hashlib
-import io
-import struct
 import tempfile
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -18,6 +15,8 @@ import fasttext
 import pyarrow as pa
 
 from etl import models
+from etl.kernels import fasttext_file
+from etl.kernels.fasttext_file import LABEL
 
 MODEL = "lid.176.ftz"
 NONE = "none"
@@ -51,11 +50,6 @@ SCHEMA = pa.schema(
         pa.field("other_line_language", pa.string()),
     ]
 )
-
-_LABEL = "__label__"
-# How every fastText file begins: a magic number, and the version of the format (FastText.checkModel).
-_START = struct.Struct("<ii")
-_MAGIC, _MAX_VERSION = 793712314, 12
 
 
 def detect(
@@ -116,7 +110,7 @@ def languages(model: str = MODEL) -> tuple[str, ...]:
     Raises:
         ModelError: the model is missing or damaged, or is no model of languages.
     """
-    return tuple(sorted(label.removeprefix(_LABEL) for label in _model(model).get_labels()))
+    return tuple(sorted(label.removeprefix(LABEL) for label in _model(model).get_labels()))
 
 
 def unknown(codes: Iterable[str], model: str = MODEL) -> list[str]:
@@ -147,11 +141,7 @@ def digest(model: str = MODEL) -> str:
     """
     if model in models.SHA256:
         return models.SHA256[model]
-    with _open(model) as file:
-        sha = hashlib.sha256()
-        while part := file.read(1 << 20):
-            sha.update(part)
-    return sha.hexdigest()
+    return models.sha256(_path(model))
 
 
 def _has_letter(text: str) -> bool:
@@ -179,7 +169,7 @@ def _ask(texts: Sequence[str], model: str, count: int) -> list[list[tuple[str, f
     )
     return [
         # Sums of float32 can pass 1 by a little.
-        [(name.removeprefix(_LABEL), min(max(float(score), 0.0), 1.0)) for name, score in zip(*found, strict=True)]
+        [(name.removeprefix(LABEL), min(max(float(score), 0.0), 1.0)) for name, score in zip(*found, strict=True)]
         for found in zip(labels, scores, strict=True)
     ]
 
@@ -224,37 +214,27 @@ def _model(model: str) -> fasttext.FastText._FastText:
         with tempfile.NamedTemporaryFile(suffix=model) as file:
             file.write(content)
             file.flush()
-            return _load(file.name, model)
-    with _open(model) as file:
-        start = file.read(_START.size)
-    magic, version = _START.unpack(start) if len(start) == _START.size else (0, 0)
-    if magic != _MAGIC:
-        raise models.ModelError(f"{model} is no fastText model: it begins with {start!r}")
-    if version > _MAX_VERSION:
-        raise models.ModelError(f"{model} is of version {version} of fastText's format, wanted {_MAX_VERSION} or less")
-    return _load(model, model)
+            return _load(Path(file.name), model)
+    path = _path(model)
+    fasttext_file.check_start(path, model)
+    return _load(path, model)
 
 
-def _open(model: str) -> io.BufferedReader:
+def _path(model: str) -> Path:
     path = Path(model)
     if not path.is_file():
         packaged = ", ".join(name for name in models.SHA256 if name.startswith("lid."))
         raise models.ModelError(
             f"there is no language model {model!r}: wanted {packaged} or the path of a fastText model"
         )
-    return path.open("rb")
+    return path
 
 
-def _load(path: str, model: str) -> fasttext.FastText._FastText:
-    try:
-        # The class is what fasttext.load_model returns, after a warning on standard error in some releases.
-        loaded = fasttext.FastText._FastText(model_path=path)
-        labels = loaded.get_labels()
-    except (ValueError, RuntimeError, MemoryError) as error:
-        raise models.ModelError(f"{model} cannot be loaded: {error}") from error
-    if not labels or not all(label.startswith(_LABEL) for label in labels):
+def _load(path: Path, model: str) -> fasttext.FastText._FastText:
+    loaded, labels = fasttext_file.load(path, model)
+    if not labels:
         raise models.ModelError(f"{model} has no labels: wanted a model that was trained to name languages")
-    _check_size(loaded, Path(path), model)
+    _check_size(loaded, path, model)
     return loaded
 
 

@@ -21,6 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from etl import models
 from etl.kernels import devices
 from etl.models import ModelError
 
@@ -110,24 +111,9 @@ def files(folder: Path) -> list[Path]:
     return sorted(path for path in found if not is_of_other_engine & set(path.relative_to(folder).parts))
 
 
-def sha256(path: Path) -> str:
-    """SHA-256 of a file, which is read again only when its size or time has changed."""
-    stat = path.stat()
-    return _sha256(path, (stat.st_size, stat.st_mtime_ns))
-
-
-@functools.lru_cache(maxsize=256)
-def _sha256(path: Path, _stamp: tuple[int, int]) -> str:
-    sha = hashlib.sha256()
-    with path.open("rb") as file:
-        while part := file.read(1 << 20):
-            sha.update(part)
-    return sha.hexdigest()
-
-
 def digest(folder: Path, how: Sequence[Any]) -> str:
     """SHA-256 of the files that decide results and of `how` they are used: values that JSON can write."""
-    found = {path.relative_to(folder).as_posix(): sha256(path) for path in files(folder)}
+    found = {path.relative_to(folder).as_posix(): models.sha256(path) for path in files(folder)}
     return hashlib.sha256(json.dumps([found, how], sort_keys=True).encode()).hexdigest()
 
 

@@ -40,7 +40,8 @@ from etl import cli, config, job, tables, views
 from etl.config import STRICT
 from etl.errors import ConfigError, InputError
 from etl.kernels import fasttext_classifier, intervals, ranking
-from etl.kernels.fasttext_classifier import LABEL, Settings, line
+from etl.kernels.fasttext_classifier import Settings, line
+from etl.kernels.fasttext_file import LABEL
 from etl.lake import Lake
 from etl.stages.score import SURVIVORS, Scorer
 

@@ -1,7 +1,9 @@
 """Small trained defaults that travel with the package; README.md is their card."""
 
+import functools
 import hashlib
 from importlib import resources
+from pathlib import Path
 
 from etl.errors import GoldenlakeError
 
@@ -12,6 +14,21 @@ SHA256 = {
     "quality.npz": "6a902c21442db47e9d55a7add635c18adb7f0bb70d4680d81ad4cce3821cf691",
     "toxicity.npz": "e5f30e5a10696acca2234fefd729845c340da8189c7bc942dcad66c675af2b04",
 }
+
+
+def sha256(path: Path) -> str:
+    """SHA-256 of a file, hex; it is read again only when its size or time has changed."""
+    stat = path.stat()
+    return _sha256(path, stat.st_size, stat.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)
+def _sha256(path: Path, _size: int, _time: int) -> str:
+    sha = hashlib.sha256()
+    with path.open("rb") as file:
+        while part := file.read(1 << 20):
+            sha.update(part)
+    return sha.hexdigest()
 
 
 class ModelError(GoldenlakeError):

@@ -10,8 +10,6 @@ the driver alone, its Python package: the extra `nlp`.
 
 from __future__ import annotations
 
-import functools
-import hashlib
 import json
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -22,7 +20,7 @@ from pyspark.ml import Pipeline
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
-from etl import tables
+from etl import models, tables
 from etl.config import STRICT
 from etl.errors import SessionError
 from etl.models import ModelError
@@ -190,7 +188,7 @@ def model_digest(params: JvmEmbedParams) -> str:
             f"{params.model}: {', '.join(missing) or 'no model'} found missing; wanted a folder with {ONNX} and "
             f"{VOCABULARY}, or a saved Doc2Vec model with {VECTORS}"
         )
-    hashes = sorted(_sha256(file, file.stat().st_size, file.stat().st_mtime_ns) for file in files)
+    hashes = sorted(models.sha256(file) for file in files)
     return digest([_VERSION, *how, *hashes])
 
 
@@ -208,15 +206,6 @@ def _window(params: JvmEmbedParams) -> int:
         return MAX_TOKENS
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise ModelError(f"{params.model}/{ENCODER}: wanted JSON with max_tokens, found: {error}") from error
-
-
-@functools.lru_cache(maxsize=64)
-def _sha256(file: Path, _size: int, _changed: int) -> str:
-    sha = hashlib.sha256()
-    with file.open("rb") as stream:
-        while part := stream.read(1 << 20):
-            sha.update(part)
-    return sha.hexdigest()
 
 
 def _by_encoder(texts: DataFrame, params: JvmEmbedParams) -> DataFrame:

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from etl import config
 from etl.errors import ConfigError
-from etl.kernels import fasttext_classifier
+from etl.kernels import fasttext_classifier, fasttext_file
 from etl.kernels.fasttext_classifier import Settings, line
 from etl.kernels.scoring import Score
 from etl.models import ModelError
@@ -143,8 +143,8 @@ def test_a_label_that_the_model_lacks_is_refused_with_those_it_has(settings: Set
     [
         (b"", "is no fastText model: it begins with b''"),
         (b"PK\x03\x04 a zip file", "is no fastText model"),
-        (fasttext_classifier._START.pack(fasttext_classifier._MAGIC, 99), "is of version 99 of fastText's format"),
-        (fasttext_classifier._START.pack(fasttext_classifier._MAGIC, 12), "cannot be loaded|has no labels"),
+        (fasttext_file.START.pack(fasttext_file.MAGIC, 99), "is of version 99 of fastText's format"),
+        (fasttext_file.START.pack(fasttext_file.MAGIC, 12), "cannot be loaded|has no labels"),
     ],
 )
 def test_what_is_no_model_is_refused(tmp_path: Path, content: bytes, said: str) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from etl import models
-from etl.kernels import language
+from etl.kernels import fasttext_file, language
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))  # lone surrogates too
 
@@ -167,7 +167,7 @@ def test_another_model_answers_with_its_own_codes(folder):
 )
 def test_a_file_that_is_no_model_of_languages_is_refused(folder, name, message):
     (folder / "empty").write_bytes(b"")
-    (folder / "newer.bin").write_bytes(language._START.pack(language._MAGIC, 99) + b"\0" * 100)
+    (folder / "newer.bin").write_bytes(fasttext_file.START.pack(fasttext_file.MAGIC, 99) + b"\0" * 100)
     with pytest.raises(models.ModelError, match=message):
         language.detect(["text"], model=str(folder / name))
 
