@@ -22,39 +22,17 @@ from etl.align import rows, stream
 from etl.align.rows import Source
 from etl.errors import ConfigError, InputError
 from etl.export import MDS, MEGATRON, PARQUET
-from etl.kernels import packing
 from etl.lake import Lake
 from etl.progress import Reporter
 from etl.runner import Runner
 from etl.stages.pack import BLOCKS, PACKINGS, PackParams
 from jobs import export_training_set
+from tests import packed
 
 CONTEXT, END = 16, 999
 DRAW = np.random.default_rng(5)
 SHARDS = [[DRAW.integers(0, 900, size).tolist() for size in DRAW.integers(1, 50, 30)] for _ in range(3)]
-
-
-def packed_rows() -> list[dict[str, Any]]:
-    found = []
-    for shard, documents in enumerate(SHARDS):
-        made = packing.pack(documents, CONTEXT, END)
-        for block, row in enumerate(made):
-            found.append(
-                {
-                    "training_set": "set",
-                    "packing": "p",
-                    "shard": shard,
-                    "block": block,
-                    "ids": row.ids.tolist(),
-                    "starts": row.starts.tolist(),
-                    "padding": CONTEXT - len(row.ids),
-                    "is_rest": made.has_rest and block == len(made) - 1,
-                }
-            )
-    return found
-
-
-ROWS = packed_rows()
+ROWS = [row for shard, documents in enumerate(SHARDS) for row in packed.rows(documents, shard, CONTEXT, END)]
 PADDED = [row["ids"] + [END] * row["padding"] for row in ROWS]
 
 

@@ -22,6 +22,7 @@ from etl.align.losses import IGNORED
 from etl.align.stream import Part, Stream
 from etl.errors import ConfigError, InputError
 from etl.kernels import packing
+from tests import packed as packed_rows
 
 # More workers than this machine may have cores.
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")
@@ -34,21 +35,8 @@ DOCUMENTS = [[DRAW.integers(1, 999, size).tolist() for size in DRAW.integers(1, 
 
 
 def packed(shard: int, name: str = "set") -> list[dict[str, Any]]:
-    """Blocks of the documents of a shard, as the stage makes them but in the order of the kernel."""
-    made = packing.pack(DOCUMENTS[shard], CONTEXT, end_of_text=0)
-    return [
-        {
-            "training_set": name,
-            "packing": "p",
-            "shard": shard,
-            "block": block,
-            "ids": row.ids.tolist(),
-            "starts": row.starts.tolist(),
-            "padding": CONTEXT - len(row.ids),
-            "is_rest": made.has_rest and block == len(made) - 1,
-        }
-        for block, row in enumerate(made)
-    ]
+    """Blocks of the documents of a shard."""
+    return packed_rows.rows(DOCUMENTS[shard], shard, CONTEXT, 0, name)
 
 
 SCHEMA = pa.schema(

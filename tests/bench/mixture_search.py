@@ -45,13 +45,7 @@ def named(names: Sequence[str], values: Sequence[float] | Floats) -> str:
 
 
 def three() -> Domains:
-    generator = np.random.default_rng(5)
-    tables = {
-        "cycle": languages.cycle(generator),
-        "noise": languages.noise(generator),
-        "second order": languages.second_order(generator),
-    }
-    return languages.domains(tables, available=[47, 47, 6], train=60_000, held_out=4_000)
+    return languages.domains(languages.three(), available=[47, 47, 6], train=60_000, held_out=4_000)
 
 
 def doremi(folder: Path, write: Write) -> None:

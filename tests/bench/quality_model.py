@@ -25,8 +25,9 @@ import numpy as np
 from etl.errors import GoldenlakeError, InputError
 from etl.kernels import language
 from etl.kernels import quality_model as kernel
+from etl.kernels.ranking import auc_interval
+from etl.labelled import labelled, rows
 from etl.learn import quality
-from tests.bench.labelled import auc_interval, labelled, rows
 
 LENGTHS = (0, 600, 1500, 4000, 1 << 40)  # characters
 FEWEST = 5  # of each label, for an area of a part

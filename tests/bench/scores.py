@@ -27,14 +27,14 @@ import numpy as np
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from etl import config, pipeline, sample, session, tables
+from etl import config, labelled, pipeline, sample, session, tables
 from etl.errors import GoldenlakeError
+from etl.kernels import ranking
 from etl.lake import Lake
 from etl.pipeline import PipelineConfig
 from etl.progress import Reporter
 from etl.runner import Runner
 from etl.stages.score import DOCUMENT_SCORES, ScoreParams, Scorer
-from tests.bench import labelled
 
 FLOOR = 547  # documents/s/core; NeMo Curator's release notes, see the module text
 BATCH = 1000
@@ -71,7 +71,7 @@ def against_labels(options: argparse.Namespace) -> None:
     if lacking == len(values):
         raise SystemExit(f"{options.jsonl}: no text has a score; the first says {found[0].error}")
     values[np.isnan(values)] = np.nanmin(values) - 1
-    area = labelled.auc_interval(labels, values)
+    area = ranking.auc_interval(labels, values)
     say(f"model {by.model}: {by.description}")
     say(f"{len(texts):,} texts, {int(labels.sum()):,} labelled yes, {lacking:,} without a score")
     say(f"mean of yes {values[labels].mean():.4f}, of no {values[~labels].mean():.4f}")

@@ -36,11 +36,10 @@ from fastwarc.warc import ArchiveIterator, WarcRecordType
 from numpy.typing import NDArray
 from resiliparse.extract.html2text import extract_plain_text
 
-from etl import sample
+from etl import labelled, sample
 from etl.errors import InputError
-from etl.kernels import html, intervals, language, toxicity
+from etl.kernels import html, intervals, language, ranking, toxicity
 from etl.kernels.toxicity import Settings
-from tests.bench import labelled
 
 Floats = NDArray[np.float64]
 Engine = Callable[[Sequence[str]], Floats]
@@ -116,17 +115,17 @@ def against_labels(options: argparse.Namespace) -> None:
     for name, engine in engines(options).items():
         scores = engine(found.texts)
         right = int(((scores >= options.threshold) == found.labels).sum())
-        say(f"{name:20} {labelled.auc_interval(found.labels, scores)}; right at {options.threshold}: "
+        say(f"{name:20} {ranking.auc_interval(found.labels, scores)}; right at {options.threshold}: "
             f"{right / len(scores):.4f}")  # fmt: skip
         if name == "toxicity":
             own = scores
-    say(f"{'worst sentence':20} {labelled.auc_interval(found.labels, worst)}")
+    say(f"{'worst sentence':20} {ranking.auc_interval(found.labels, worst)}")
     for low in np.arange(0, 1, 0.1):
         inside = (own >= low) & (own < low + 0.1 + (low > 0.85))
         if inside.any():
             say(f"  score {low:.1f} to {low + 0.1:.1f}: {int(inside.sum()):6,} texts, mean {own[inside].mean():.3f}, "
                 f"labelled toxic {found.labels[inside].mean():.3f}")  # fmt: skip
-    say(f"AUC {labelled.auc(found.labels, own):.4f}")
+    say(f"AUC {ranking.auc(found.labels, own):.4f}")
 
 
 def held_out(row: dict[str, str]) -> bool:
@@ -150,7 +149,7 @@ def hatecheck(options: argparse.Namespace) -> None:
             labels = np.array([row["label_gold"] == "hateful" for row in rows])
             right = (scores >= options.threshold) == labels
             wrongly = 1 - right[~labels].mean()
-            say(f"{name:12} {labelled.auc_interval(labels, scores)}; {right.mean():.3f}; {wrongly:.3f}")
+            say(f"{name:12} {ranking.auc_interval(labels, scores)}; {right.mean():.3f}; {wrongly:.3f}")
             for row, is_right in zip(rows, right, strict=True):
                 suite = "english" if name == "english" else "others"
                 by_kind[row["functionality"]][f"{engine} {suite}"].append(bool(is_right))

@@ -36,6 +36,12 @@ def second_order(generator: np.random.Generator) -> Table:
     return table
 
 
+def three() -> dict[str, Table]:
+    """A language at its floor at once, one that is noise, and one with much to learn."""
+    generator = np.random.default_rng(5)
+    return {"cycle": cycle(generator), "noise": noise(generator), "second order": second_order(generator)}
+
+
 def floor(table: Table) -> float:
     """Nats per token that no model comes below."""
     pairs = np.full((WIDTH, WIDTH), 1 / WIDTH**2)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import functools
 
-import numpy as np
-
 from etl.align.config import Architecture, Optimizer
 from etl.search.config import DoReMi, Proxy, RegMix, Search
 from etl.search.domains import Domains
@@ -36,10 +34,4 @@ SEARCH = Search(
 @functools.cache
 def three() -> Domains:
     """A language at its floor at once, one that is noise, and one with much to learn of which there is little."""
-    generator = np.random.default_rng(5)
-    tables = {
-        "cycle": languages.cycle(generator),
-        "noise": languages.noise(generator),
-        "second order": languages.second_order(generator),
-    }
-    return languages.domains(tables, available=[45_000, 45_000, 10_000])
+    return languages.domains(languages.three(), available=[45_000, 45_000, 10_000])

@@ -1,0 +1,28 @@
+"""Rows of training_blocks as the stage makes them, but in the order of the kernel."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from etl.kernels import packing
+
+
+def rows(
+    documents: Sequence[Sequence[int]], shard: int, context: int, end: int, name: str = "set"
+) -> list[dict[str, Any]]:
+    """The blocks of the documents of one shard of the set `name`."""
+    made = packing.pack(documents, context, end)
+    return [
+        {
+            "training_set": name,
+            "packing": "p",
+            "shard": shard,
+            "block": block,
+            "ids": row.ids.tolist(),
+            "starts": row.starts.tolist(),
+            "padding": context - len(row.ids),
+            "is_rest": made.has_rest and block == len(made) - 1,
+        }
+        for block, row in enumerate(made)
+    ]
