@@ -157,7 +157,7 @@ def parser(doc: str | None) -> argparse.ArgumentParser:
 
 def settings(options: argparse.Namespace) -> AlignmentConfig:
     """The configuration: the file, then ``--set``, then the options that have names of their own."""
-    data = config.override(config.read_yaml(options.config) if options.config else {}, options.assignments)
+    data = job.given(options)
     names = ("collection", "recipe", "accelerate", "evaluations")
     data |= {name: getattr(options, name) for name in names if getattr(options, name) is not None}
     return config.build(data, AlignmentConfig, origin=str(options.config or "options"))

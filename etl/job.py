@@ -86,6 +86,11 @@ def add_assignments(group: Any, words: str) -> None:
     group.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="assignments", help=words)
 
 
+def given(options: argparse.Namespace) -> dict[str, Any]:
+    """What the file of `add_config_options` says, where there is one, with each ``--set`` put in."""
+    return config.override(config.read_yaml(options.config) if options.config else {}, options.assignments)
+
+
 def add_lake_options(result: argparse.ArgumentParser) -> None:
     """The options that say which lake, and with which Spark."""
     place = result.add_argument_group("where")
@@ -101,7 +106,7 @@ def add_lake_options(result: argparse.ArgumentParser) -> None:
 
 def settings(options: argparse.Namespace) -> PipelineConfig:
     """The configuration: the file, then ``--set``, then the options that have names of their own."""
-    data = config.override(config.read_yaml(options.config) if options.config else {}, options.assignments)
+    data = given(options)
     named = {
         "crawl": options.crawl,
         "recipe": options.recipe,

@@ -31,6 +31,7 @@ from numpy.typing import NDArray
 
 from etl import models
 from etl.kernels.lines import LINE_END_PUNCTUATION, UNSPACED
+from etl.kernels.ranking import logistic
 from etl.kernels.scoring import Score
 from etl.models import ModelError
 
@@ -124,7 +125,7 @@ def probability(measured: Floats, model: Model) -> float:
     """The score of what `measure` found."""
     terms = columns(measured[None], model.low, model.high, model.mean)[0] * model.weights
     odds = math.fsum([model.bias, *terms.tolist()])  # exact, so in any order
-    return 1 / (1 + math.exp(-odds)) if odds >= 0 else math.exp(odds) / (1 + math.exp(odds))
+    return logistic(odds)
 
 
 def sample(text: str, characters: int) -> str:

@@ -56,7 +56,7 @@ def auc_interval(labels: ArrayLike, scores: ArrayLike) -> Auc:
     else:
         middle = math.log(value / (1 - value))
         half = intervals.Z * math.sqrt(spread) / (value * (1 - value))
-        low, high = (_logistic(middle + side) for side in (-half, half))
+        low, high = (logistic(middle + side) for side in (-half, half))
     return Auc(value, low, high, is_yes.size, count)
 
 
@@ -82,6 +82,6 @@ def _share_below(values: Floats, ascending: Floats) -> Floats:
     return np.asarray(both / (2 * ascending.size))
 
 
-def _logistic(value: float) -> float:
+def logistic(value: float) -> float:
     """1 / (1 + exp(-value)) without overflow."""
     return 1 / (1 + math.exp(-value)) if value >= 0 else math.exp(value) / (1 + math.exp(value))

@@ -556,8 +556,7 @@ def main(doc: str | None, argv: Sequence[str] | None = None) -> None:
     """Train what the options of `argv` say, and print where the model is and the rule for a recipe."""
     options = _parser(doc).parse_args(argv)
     with job.reported_errors():
-        data = config.override(config.read_yaml(options.config) if options.config else {}, options.assignments)
-        training = config.build(data, Training, origin=str(options.config or "options"))
+        training = config.build(job.given(options), Training, origin=str(options.config or "options"))
         chosen = {name: getattr(options, name) for name in Texts.__dataclass_fields__}
         texts = config.build(chosen, Texts, origin="options")
         at = _versions(options.at)
