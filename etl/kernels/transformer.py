@@ -15,6 +15,7 @@ import functools
 import hashlib
 import json
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +36,7 @@ base64 far fewer tokens than that, which must not cost the time of all its chara
 NO_LENGTH = 1 << 20  # tokens; a longest input above it is a tokenizer's word for "not said"
 _INSTALL = "pip install 'goldenlake[embed]'"
 _HUB_FILES = ("*.json", "*.txt", "*.model", "*.safetensors")  # of a repository, what is fetched
+_HUB_SECONDS = 10  # until a hub that gives no answer is taken for one that cannot be reached
 
 
 @functools.cache
@@ -78,15 +80,30 @@ def _fetched(model: str, wanted: str) -> Path:
         raise ModelError(f"{model} is on a hub: {_INSTALL} to fetch it") from error
     repository, _, revision = model.partition("@")
     fetch = functools.partial(snapshot_download, repository, revision=revision or None, allow_patterns=list(_HUB_FILES))
-    try:
-        try:
-            kept = Path(fetch(local_files_only=True))
-        except (OSError, ValueError):  # nothing is kept, or a part: the hub's own errors are of these kinds
-            return Path(fetch())
+    with suppress(OSError, ValueError):  # nothing is kept, or a part: the hub's own errors are of these kinds
+        kept = Path(fetch(local_files_only=True))
         # Releases of the hub's client before 2 take a fetch that was broken off for a whole one.
-        return kept if any(kept.rglob("*.safetensors")) else Path(fetch())
-    except Exception as error:  # its errors are of a dozen kinds: network, names, rights, disk
+        if any(kept.rglob("*.safetensors")):
+            return kept
+    _reach(repository, wanted)
+    try:
+        return Path(fetch())
+    except Exception as error:  # its errors are of a dozen kinds: names, rights, disk, a network that fails meanwhile
         raise ModelError(f"{wanted}, which said: {type(error).__name__}: {_short(error)}") from error
+
+
+def _reach(repository: str, wanted: str) -> None:
+    """See that the hub answers, whatever it says: its client asks again for many minutes where it does not."""
+    from huggingface_hub import constants
+    from huggingface_hub.utils import get_session
+
+    try:
+        get_session().head(f"{constants.ENDPOINT}/api/models/{repository}", timeout=_HUB_SECONDS)
+    except Exception as error:  # of the client's own library, which differs by its release
+        raise ModelError(
+            f"{wanted}, and {constants.ENDPOINT} cannot be reached ({type(error).__name__}: {_short(error)}); where it "
+            f"can, type: hf download {repository} --local-dir FOLDER, then name the folder here as the model"
+        ) from error
 
 
 def weights(folder: Path, model: str) -> list[Path]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib
 import re
 import shutil
+import socket
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -405,13 +406,23 @@ def test_a_model_that_is_not_there_says_what_is_wanted(tmp_path: Path) -> None:
         classifier.check(Settings(str(tmp_path / "missing")))
 
 
-def test_a_hub_that_cannot_be_reached_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("is_silent", [False, True], ids=["refuses", "is silent"])
+def test_a_hub_that_cannot_be_reached_is_named_soon(
+    is_silent: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     from huggingface_hub import constants
 
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")  # nothing listens there
-    with pytest.raises(ModelError, match=r"there is no classifier 'owner/unreachable': wanted a folder, .* said: "):
-        classifier.check(Settings("owner/unreachable"))
+    with socket.socket() as hub:
+        hub.bind(("127.0.0.1", 0))
+        if is_silent:
+            hub.listen()  # and never accepts
+        monkeypatch.setattr(transformer, "_HUB_SECONDS", 0.2)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path))
+        monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{hub.getsockname()[1]}")
+        with pytest.raises(
+            ModelError, match=r"there is no classifier 'owner/far': .* cannot be reached .* hf download"
+        ):
+            classifier.check(Settings("owner/far"))
 
 
 def test_a_model_that_was_fetched_is_not_looked_up_again(
