@@ -3,7 +3,8 @@
 Code, books, articles and records of JSON lines or Parquet become WARC records of plain text, one per file or record,
 under a name such as ``code:linux``: the kind of text, then what it is. Ingested with ``--crawl code:linux``, each is a
 capture like any other, so that the ledger counts it, and rules, duplicates, scores and mixtures know it. Its address is
-the name and the path below what was collected. Its licence is in the record as a Link header.
+the name and the path below what was collected. Its licence is in the record as a Link header, and so in `documents`.
+Of code, files of HTML are texts like others; of any other kind they are pages, whose main text is looked for.
 
 The same files give the same archives. Files that give no text are counted and named.
 """
@@ -29,7 +30,7 @@ from rich.console import Console
 
 from etl import job
 from etl.errors import InputError
-from etl.kernels import records, texts
+from etl.kernels import records, rights, texts
 
 CATEGORIES = ("code", "math", "books", "academic", "web")
 ARCHIVE_BYTES = 256 << 20  # of text, in one archive
@@ -169,6 +170,7 @@ class _Writer:
 
     def __init__(self, out: Path, name: str, result: Collected) -> None:
         self._out, self._name, self._result = out, name, result
+        self._is_code = name.startswith("code:")
         self._part: Path | None = None
         self._bytes = 0
 
@@ -176,11 +178,13 @@ class _Writer:
         body = text.encode("utf-8", "replace")
         if self._part is None or self._bytes + len(body) > ARCHIVE_BYTES:
             self._begin()
-        self._append(_record(f"{self._name}/{quote(item.path)}", item, body))
+        language = texts.language(item.path)
+        mime = "text/html" if language == "HTML" and not self._is_code else "text/plain"
+        self._append(_record(f"{self._name}/{quote(item.path)}", item, body, mime))
         self._bytes += len(body)
         self._result.texts += 1
         self._result.characters += len(text)
-        self._result.languages[texts.language(item.path) or "text"] += 1
+        self._result.languages[language or "text"] += 1
         self._result.licenses[item.license or "none"] += 1
 
     def _begin(self) -> None:
@@ -204,7 +208,7 @@ class _Writer:
             self._part = None
 
 
-def _record(uri: str, item: Item, body: bytes) -> bytes:
+def _record(uri: str, item: Item, body: bytes, mime: str) -> bytes:
     digest = base64.b32encode(hashlib.sha1(body, usedforsecurity=False).digest()).decode()
     headers = {
         "WARC-Type": "conversion" if item.found.is_converted else "resource",
@@ -212,7 +216,7 @@ def _record(uri: str, item: Item, body: bytes) -> bytes:
         "WARC-Date": item.date.astimezone(timezone.utc).strftime("%Y-%m-%dT%H:%M:%SZ"),
         "WARC-Target-URI": uri,
         "WARC-Payload-Digest": f"sha1:{digest}",
-        "Content-Type": "text/plain; charset=utf-8",
+        "Content-Type": f"{mime}; charset=utf-8",
         "Content-Length": str(len(body)),
     }
     if item.license:
@@ -224,7 +228,8 @@ def _record(uri: str, item: Item, body: bytes) -> bytes:
 def license_address(license: str) -> str:
     """Where a licence can be read: an address that a text names, else that of an SPDX identifier."""
     address = re.search(r"https?://[^\s<>\"]+", license)
-    return address[0] if address else SPDX + quote(" ".join(license.split())[:200])
+    name = rights.named(license) or " ".join(license.split())[: rights.MAX_NAME_CHARACTERS]
+    return address[0] if address else SPDX + quote(name, safe="")
 
 
 def main(argv: Sequence[str] | None = None) -> None:

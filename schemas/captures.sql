@@ -7,7 +7,7 @@ CREATE TABLE IF NOT EXISTS captures (
   fetch_time                 TIMESTAMP          COMMENT 'WARC-Date, UTC',
   fetch_status               INT                COMMENT 'HTTP status; null where there was no HTTP response',
   fetch_redirect             STRING             COMMENT 'HTTP Location, as sent',
-  http_rights                STRING             COMMENT 'Header lines that state rights, as sent, names in lower case, one a line: X-Robots-Tag, TDM-Reservation, TDM-Policy, Content-Usage, Link with a license; null where there are none',
+  http_rights                STRING             COMMENT 'Header lines that state rights, as sent, names in lower case, one a line: X-Robots-Tag, TDM-Reservation, TDM-Policy, Content-Usage, Link with a license; those of the record where there was no HTTP response; null where there are none',
   content_digest             STRING             COMMENT 'SHA-1 of the payload as archived, base 32, as in the header or else computed',
   content_mime_type          STRING             COMMENT 'MIME type the server sent, without parameters, lower case',
   content_mime_detected      STRING             COMMENT 'MIME type by the first bytes of the payload, else the one sent',

@@ -21,7 +21,7 @@ CREATE TABLE IF NOT EXISTS documents (
   tdm_reserved    BIGINT          COMMENT '1 where head or page reserve text and data mining (TDM Reservation Protocol), else 0',
   tdm_policy      STRING          COMMENT 'Address of the policy that goes with it',
   content_usage   ARRAY<STRING>   COMMENT 'Preferences of Content-Usage (IETF AIPREF), such as train-ai=n',
-  license         STRING          COMMENT 'Creative Commons licence that the page states, such as cc-by-sa-4.0; none where it states none',
+  license         STRING          COMMENT 'Licence that the page states: of Creative Commons, such as cc-by-sa-4.0; of a Link header also by SPDX in small letters, such as mit, or other; none where it states none',
   license_url     STRING          COMMENT 'Its address, as the page gives it',
   license_place   STRING          COMMENT 'Where the page states it, the surest place first: rel, meta, jsonld, link, text',
   extract_error   STRING          COMMENT 'Kind of failure and its message: empty, timeout, memory, crash: ...'

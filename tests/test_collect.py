@@ -24,8 +24,8 @@ def tree(tmp_path: Path) -> Path:
     """A tree of code with two licences, hidden files and a binary."""
     files = {
         "LICENSE": MIT,
-        "src/main.py": "print('ä')\n",
-        "src/page.html": "<!doctype html><p>x",
+        "src/main.py": "    \n    print('ä')\n\n",
+        "src/page.html": "<!doctype html>\n<meta name=robots content=noindex><p>x\n",
         "vendor/COPYING": "GNU GENERAL PUBLIC LICENSE Version 2, June 1991",
         "vendor/deep/x.c": "int x;\n",
         "vendor/y.c": "// SPDX-License-Identifier: ISC\nint y;\n",
@@ -67,9 +67,9 @@ def test_a_tree_of_code_is_read_like_a_crawl(tree: Path, tmp_path: Path) -> None
     ]
     assert all(row["ingest_error"] is None and row["warc_record_type"] == "resource" for row in captures)
     assert all(row["crawl"] == "code:tree" and row["fetch_time"] == DATE for row in captures)
-    code = [row for row in captures if row["content_mime_detected"] == "text/plain"]
-    read = pages.read([pages.Capture.of(row) for row in code], engine="goldenlake")
-    assert read[1].text == "print('ä')" and all(page.error is None for page in read)
+    read = pages.read([pages.Capture.of(row) for row in captures], engine="goldenlake")
+    assert [page.text for page in read] == [(tree / row["url"][len("code:tree/") :]).read_text() for row in captures]
+    assert [page.license for page in read] == ["mit", "mit", "mit", "gpl-2.0", "isc", "gpl-2.0"]
     assert dict(found.licenses) == {"MIT": 3, "GPL-2.0": 2, "ISC": 1}
     assert (found.languages["C"], found.languages["Python"]) == (2, 1)
 
@@ -104,8 +104,16 @@ def test_archives_are_cut_at_a_size(tree: Path, tmp_path: Path, monkeypatch: pyt
     assert not list((tmp_path / "out").glob("*.part"))
 
 
+def test_html_is_a_page_where_it_is_not_code(tree: Path, tmp_path: Path) -> None:
+    found = collect.collect([tree / "src" / "page.html"], "books:tree", tmp_path / "out")
+    (capture,) = rows(found, "books:tree")
+    assert capture["content_mime_detected"] == "text/html"
+
+
 def test_a_licence_has_an_address() -> None:
     assert collect.license_address("MIT") == "https://spdx.org/licenses/MIT"
+    assert collect.license_address("MIT OR Apache-2.0") == "https://spdx.org/licenses/MIT%20OR%20Apache-2.0"
+    assert collect.license_address("free under CC BY 4.0") == "https://spdx.org/licenses/cc-by-4.0"
     assert collect.license_address("see https://creativecommons.org/licenses/by/4.0/ .") == (
         "https://creativecommons.org/licenses/by/4.0/"
     )

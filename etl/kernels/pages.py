@@ -152,9 +152,12 @@ class _Draft:
     def know(self, **known: Any) -> None:
         self.page = self.page._replace(**known)
 
+    @property
+    def is_plain(self) -> bool:
+        return self.capture.mime == "text/plain"
+
     def open(self, engine: html.Engine) -> None:
-        is_plain = self.capture.mime == "text/plain"
-        self.opened = _Plain(self.content) if is_plain else engine.open(self.content)
+        self.opened = _Plain(self.content) if self.is_plain else engine.open(self.content)
         self.content = ""
 
     def reject(self, cascade: Cascade, found: Mapping[str, Any]) -> None:
@@ -172,9 +175,10 @@ class _Draft:
         return repair.repair(text, None if self._mend == "mojibake" else self._mend)
 
     def write(self, text: str) -> None:
-        """End the page with its main text."""
-        text, title = self._mended(text).strip(), self.opened.title if self.opened else None
-        if text:
+        """End the page with its main text. Plain text keeps its white space, which is part of code."""
+        text, title = self._mended(text), self.opened.title if self.opened else None
+        text = text if self.is_plain else text.strip()
+        if text.strip():
             self.know(text=text, title=_one_line(self._mended(title or "")))
         else:
             self.know(error="empty: the engine found no main text")
@@ -228,7 +232,8 @@ def _decode(draft: _Draft) -> None:
 
 
 def _state_rights(draft: _Draft) -> None:
-    said = rights.of_page(draft.content, rights.headers(draft.capture.http_rights))
+    of = rights.of_text if draft.is_plain else rights.of_page
+    said = of(draft.content, rights.headers(draft.capture.http_rights))
     draft.know(
         robots=said.robots,
         robots_agents=said.agents,

@@ -1,4 +1,4 @@
-"""What a page says about its use: directives for robots, reservation of text and data mining, Creative Commons licence.
+"""What a page says about its use: directives for robots, reservation of text and data mining, licence.
 
 Read from the HTTP head and the raw HTML in one pass each, without a parser: what stands in comments, scripts, styles
 and text fields does not count, JSON-LD does. Nothing is decided here, and nothing is a legal opinion: `license_place`
@@ -6,7 +6,7 @@ says where the licence was found, and a page may show a licence that is that of 
 
 Sources: the robots meta element and X-Robots-Tag as Google documents them, with the ``noai`` and ``noimageai`` that
 DeviantArt began; the TDM Reservation Protocol of the W3C community group; ``rel=license`` and the addresses of
-Creative Commons licences; IETF AIPREF for Content-Usage.
+Creative Commons licences; the identifiers of SPDX by their addresses; IETF AIPREF for Content-Usage.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from html import unescape
 from typing import NamedTuple
+from urllib.parse import unquote
 
 PLACES = ("rel", "meta", "jsonld", "link", "text")
 """Where a licence may be found, the surest place first: a link or Link header that says ``rel=license``, a meta
@@ -23,7 +24,9 @@ element of Dublin Core or the like, the ``license`` of JSON-LD, a link without r
 MAX_TAG_CHARACTERS = 4000
 MAX_CANDIDATES = 200
 MAX_VALUE_CHARACTERS = 2000
+MAX_NAME_CHARACTERS = 200
 MAX_HEADER_CHARACTERS = 8000
+OTHER = "other"  # a licence whose address is of no list
 
 
 class Rights(NamedTuple):
@@ -31,8 +34,9 @@ class Rights(NamedTuple):
 
     `tdm_reservation` is 1 where one of head and page reserves text and data mining, 0 where one says that it does
     not, else None. `usage` is Content-Usage, such as ``train-ai=n``. `license` is ``cc-by-sa-4.0``, ``cc-by`` where no
-    version is told, ``cc0-1.0`` or ``publicdomain``; of several at the surest place it is the one that allows least.
-    `licenses` are all that were found.
+    version is told, ``cc0-1.0`` or ``publicdomain``; of a Link header also an SPDX expression in small letters, such as
+    ``mit or apache-2.0``, or `OTHER`. Of several at the surest place it is the one that allows least. `licenses` are
+    all that were found.
     """
 
     robots: tuple[str, ...]
@@ -57,14 +61,23 @@ def of_page(html: str, headers: Mapping[str, str] | None = None) -> Rights:
 
     Names of headers are in lower case; a header that was sent several times has a line for each.
     """
-    headers = {name: value[:MAX_HEADER_CHARACTERS] for name, value in (headers or {}).items()}
+    return _said(headers or {}, _metas(html), _linked(html))
+
+
+def of_text(text: str, headers: Mapping[str, str] | None = None) -> Rights:
+    """The same of a plain text, where elements of HTML are no more than text: the headers count, and addresses."""
+    return _said(headers or {}, (), (license for _, license in _addresses(text)))
+
+
+def _said(headers: Mapping[str, str], metas: Iterable[tuple[str, str]], licenses: Iterable[_License]) -> Rights:
+    headers = {name: value[:MAX_HEADER_CHARACTERS] for name, value in headers.items()}
     said: set[tuple[str, str]] = set()  # (crawler, or "" for all; directive)
     reservations = _flags(headers.get("tdm-reservation", "").split("\n"))
     policies = [value for value in headers.get("tdm-policy", "").split("\n") if value]
     found = list(_in_link_header(headers.get("link", "")))
     for line in headers.get("x-robots-tag", "").split("\n"):
         said.update(_robots_header(line))
-    for name, content in _metas(html):
+    for name, content in metas:
         if name == "tdm-reservation":
             reservations += _flags([content])
         elif name == "tdm-policy":
@@ -75,7 +88,7 @@ def of_page(html: str, headers: Mapping[str, str] | None = None) -> Rights:
             said.update(("", directive) for directive in _directives(content))
         elif _AGENT.fullmatch(name):
             said.update((name, directive) for directive in _directives(content))
-    found += _linked(html)
+    found += licenses
     best = _best(found)
     return Rights(
         robots=tuple(sorted(directive for agent, directive in said if not agent)),
@@ -88,6 +101,12 @@ def of_page(html: str, headers: Mapping[str, str] | None = None) -> Rights:
         license_place=best.place if best else None,
         licenses=tuple(sorted({license.id for license in found})),
     )
+
+
+def named(statement: str) -> str | None:
+    """The Creative Commons licence that a statement of rights is about, such as cc-by-4.0."""
+    best = _best(_licenses_named(statement))
+    return best.id if best else None
 
 
 def against_training(found: Rights) -> bool:
@@ -318,6 +337,7 @@ _KEY_BEFORE = re.compile(
 )
 _LINK_TAG = re.compile(r"<(a|link|area)[\s/]", re.IGNORECASE)
 _LINK_HEADER = re.compile(r"<([^<>]{1,2000})>([^<]{0,400})")
+_SPDX = re.compile(r"https?://spdx\.org/licenses/([^/?#]+?)(?:\.html|\.json)?")
 _NAME = re.compile(r"\bcc0\b|\bcc[ _-]?((?:by|nc|nd|sa)(?:[ _-](?:by|nc|nd|sa))*)\b(?:[ _-]?v?(\d\.\d))?")
 _LONG_NAME = re.compile(
     r"creative commons\W{0,3}((?:\W*(?:attribution|non-?commercial|share-?alike|no-?deriv(?:ative)?s?(?: works)?|"
@@ -328,19 +348,23 @@ _LONG_PARTS = (("attribution", "by"), ("commercial", "nc"), ("deriv", "nd"), ("a
 
 def _linked(html: str) -> Iterator[_License]:
     """Addresses of Creative Commons licences in links, JSON-LD and text."""
-    at = html.find(_DOMAIN)
-    if at < 0:
-        return
     skipped = _Skipped(html)
+    for at, license in _addresses(html):
+        place = _place(html, at, skipped)
+        if place:
+            yield license._replace(place=place)
+
+
+def _addresses(text: str) -> Iterator[tuple[int, _License]]:
+    """Licences of Creative Commons whose addresses are in a text, and where."""
+    at = text.find(_DOMAIN)
     for _ in range(MAX_CANDIDATES):
-        license = _at_address(html[at : at + 160])
-        if license:
-            place = _place(html, at, skipped)
-            if place:
-                yield license._replace(place=place)
-        at = html.find(_DOMAIN, at + 1)
         if at < 0:
             return
+        license = _at_address(text[at : at + 160])
+        if license:
+            yield at, license
+        at = text.find(_DOMAIN, at + 1)
 
 
 def _at_address(text: str) -> _License | None:
@@ -395,13 +419,7 @@ def _place(html: str, at: int, skipped: _Skipped) -> str | None:
 def _licenses_named(content: str) -> list[_License]:
     """Licences in a text about rights: by address, short name or long name."""
     text = content[:MAX_VALUE_CHARACTERS]
-    found = []
-    at = text.find(_DOMAIN)
-    while at >= 0:
-        license = _at_address(text[at : at + 160])
-        if license:
-            found.append(license._replace(place="meta"))
-        at = text.find(_DOMAIN, at + 1)
+    found = [license._replace(place="meta") for _, license in _addresses(text)]
     if found:
         return found
     text = text.lower()
@@ -416,11 +434,18 @@ def _licenses_named(content: str) -> list[_License]:
 
 def _in_link_header(lines: str) -> Iterator[_License]:
     for address, parameters in _LINK_HEADER.findall(lines):
-        at = address.find(_DOMAIN)
-        is_license = re.search(r"rel\s*=\s*\"?[^\";]*\blicense\b", parameters.lower())
-        license = _at_address(address[at:]) if at >= 0 and is_license else None
-        if license:
-            yield license._replace(place="rel")
+        if re.search(r"rel\s*=\s*\"?[^\";]*\blicense\b", parameters.lower()):
+            at = address.find(_DOMAIN)
+            license = (_at_address(address[at:]) if at >= 0 else None) or _of_no_page(address)
+            if license:
+                yield license._replace(place="rel")
+
+
+def _of_no_page(address: str) -> _License | None:
+    """The licence by another address than those of Creative Commons: by name where SPDX has it."""
+    match = _SPDX.fullmatch(address)
+    name = " ".join(unquote(match[1]).lower().split())[:MAX_NAME_CHARACTERS] if match else OTHER
+    return _License(name, address, "rel") if name and address.startswith("http") else None
 
 
 def _best(found: Sequence[_License]) -> _License | None:
@@ -432,8 +457,10 @@ def _best(found: Sequence[_License]) -> _License | None:
 
 
 def _allows(license: str) -> int:
-    """How much a licence allows: nothing but copies first, everything last."""
+    """How much a licence allows: what nobody knows and nothing but copies first, everything last."""
     parts = license.split("-")
+    if license == OTHER:
+        return 0
     if license.startswith(("cc0", "publicdomain")):
         return 16
     return 8 - 4 * ("nc" in parts) - 2 * ("nd" in parts) - ("sa" in parts)

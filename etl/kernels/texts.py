@@ -34,12 +34,13 @@ LANGUAGES = {
     **dict.fromkeys(("f", "f90", "f95"), "Fortran"),
     **dict.fromkeys(("yaml", "yml"), "YAML"),
     **dict.fromkeys(("md", "markdown"), "Markdown"),
+    **dict.fromkeys(("html", "htm", "xhtml"), "HTML"),
     **dict.fromkeys(("tex", "sty", "cls"), "TeX"),
     **{"py": "Python", "java": "Java", "go": "Go", "rs": "Rust", "rb": "Ruby", "php": "PHP", "cs": "C#", "sql": "SQL"},
     **{"scala": "Scala", "swift": "Swift", "hs": "Haskell", "lua": "Lua", "r": "R", "jl": "Julia", "css": "CSS"},
     **{"ex": "Elixir", "erl": "Erlang", "clj": "Clojure", "lean": "Lean", "v": "Coq", "zig": "Zig", "dart": "Dart"},
     **{"asm": "Assembly", "s": "Assembly", "proto": "Protocol Buffer", "cmake": "CMake", "toml": "TOML"},
-    **{"rst": "reStructuredText", "html": "HTML", "ps1": "PowerShell", "vhd": "VHDL", "m": "MATLAB", "nix": "Nix"},
+    **{"rst": "reStructuredText", "ps1": "PowerShell", "vhd": "VHDL", "m": "MATLAB", "nix": "Nix"},
 }
 LANGUAGES_BY_NAME = {"makefile": "Makefile", "dockerfile": "Dockerfile", "cmakelists.txt": "CMake"}
 

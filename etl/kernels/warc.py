@@ -415,8 +415,9 @@ def _add_message(row: dict[str, Any], record: Record, keep_payload: bool, max_by
             http_rights=http.rights_lines(head.fields),
         )
         content_type = head.fields.get("content-type", "")
-    elif content_type.lower().startswith("application/http"):
-        content_type = ""
+    else:
+        row["http_rights"] = http.rights_lines(record.fields)
+        content_type = "" if content_type.lower().startswith("application/http") else content_type
     row["content_mime_type"], row["content_charset_declared"] = mime.declared(content_type)
     if record.type == "revisit" or row["ingest_error"]:
         return
@@ -454,7 +455,12 @@ def _add_payload(
     if body_bytes > max_bytes:
         row["ingest_error"] = f"payload of {body_bytes} bytes is above max_payload_bytes {max_bytes}"
         return
-    row["content_mime_detected"] = mime.sniff(bytes(decoded[: mime.SNIFF_BYTES]), declared_type)
+    start = bytes(decoded[: mime.SNIFF_BYTES])
+    # Who writes a record without an HTTP head knows what is in it: a file of HTML as plain text is code, and no page.
+    is_said = head is None and record.type in ("resource", "conversion") and declared_type == "text/plain"
+    row["content_mime_detected"] = (
+        declared_type if is_said and mime.is_text(start) else mime.sniff(start, declared_type)
+    )
     row["payload_length"] = len(decoded)
     if keep_payload:
         row["payload"] = _codec.compress(decoded, asbytes=True)

@@ -241,5 +241,5 @@ DOCUMENTS = Stage(
     inputs=(tables.CAPTURES, tables.WARC_FILES, tables.URL_SIGNALS),
     output=tables.DOCUMENTS,
     params=ExtractParams,
-    version=2,
+    version=3,
 )

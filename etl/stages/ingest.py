@@ -124,5 +124,5 @@ def warc_files(known: DataFrame, captures: DataFrame, _params: NoParams) -> Data
     )
 
 
-CAPTURES = Stage(captures, inputs=(tables.WARC_FILES,), output=tables.CAPTURES, params=IngestParams, version=2)
+CAPTURES = Stage(captures, inputs=(tables.WARC_FILES,), output=tables.CAPTURES, params=IngestParams, version=3)
 WARC_FILES = Stage(warc_files, inputs=(tables.WARC_FILES, tables.CAPTURES), output=tables.WARC_FILES)

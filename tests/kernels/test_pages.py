@@ -64,7 +64,7 @@ def test_a_page_has_title_text_and_encoding(engine: str) -> None:
 
 def test_plain_text_is_not_given_to_an_engine() -> None:
     (found,) = pages.read([capture(b" a < b\n", mime="text/plain")], engine="resiliparse")
-    assert (found.title, found.text, found.charset) == (None, "a < b", "utf-8")
+    assert (found.title, found.text, found.charset) == (None, " a < b\n", "utf-8")
 
 
 @pytest.mark.parametrize("engine", sorted(html.ENGINES))

@@ -170,6 +170,37 @@ def test_a_licence_may_stand_in_the_head_of_the_response() -> None:
 
 
 @pytest.mark.parametrize(
+    ("address", "name"),
+    [
+        ("https://spdx.org/licenses/MIT", "mit"),
+        ("http://spdx.org/licenses/GPL-2.0-only.html", "gpl-2.0-only"),
+        ("https://spdx.org/licenses/MIT%20OR%20Apache-2.0", "mit or apache-2.0"),
+        ("https://spdx.org/licenses/CC-BY-4.0.json", "cc-by-4.0"),
+        ("https://www.gutenberg.org/license", rights.OTHER),
+        ("https://spdx.org/licenses/", rights.OTHER),
+        ("/terms", None),
+    ],
+)
+def test_a_licence_of_a_link_header_has_its_spdx_name(address: str, name: str | None) -> None:
+    found = rights.of_text("int x;", {"link": f'<{address}>; rel="license"'})
+    assert (found.license, found.license_url) == ((name, address) if name else (None, None))
+
+
+def test_plain_text_states_a_licence_by_address_and_no_more_by_elements() -> None:
+    code = head('<meta name="robots" content="noai">', f"<!-- <a rel=license href={BY_SA}> -->")
+    assert rights.of_text(code)._replace(license_url=BY_SA) == NOTHING._replace(
+        license="cc-by-sa-4.0", license_url=BY_SA, license_place="text", licenses=("cc-by-sa-4.0",)
+    )
+    known = rights.of_text(code, {"link": "<https://spdx.org/licenses/MIT>; rel=license"})
+    assert (known.license, known.license_place) == ("mit", "rel")
+
+
+def test_statements_of_rights_name_licences() -> None:
+    assert rights.named("This is free: CC BY-NC 4.0.") == "cc-by-nc-4.0"
+    assert rights.named("All rights reserved") is None
+
+
+@pytest.mark.parametrize(
     "page",
     [
         body(f"<!-- <a rel=license href={BY_SA}> -->"),
@@ -246,9 +277,10 @@ PIECES = st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(st.lists(PIECES | st.text(max_size=5), max_size=40).map("".join))
 def test_any_text_is_read(text: str) -> None:
-    found = rights.of_page(text, {"x-robots-tag": text, "link": text, "content-usage": text, "tdm-policy": text})
-    assert found.license_place in (None, *rights.PLACES)
-    assert (found.license is None) == (found.license_place is None) == (not found.licenses)
+    headers = {"x-robots-tag": text, "link": text, "content-usage": text, "tdm-policy": text}
+    for found in (rights.of_page(text, headers), rights.of_text(text, headers)):
+        assert found.license_place in (None, *rights.PLACES)
+        assert (found.license is None) == (found.license_place is None) == (not found.licenses)
 
 
 BAIT = {

@@ -830,6 +830,31 @@ def test_header_lines_that_state_rights_are_kept_as_sent() -> None:
     ]
 
 
+@pytest.mark.parametrize("kind", ["resource", "conversion"])
+def test_a_record_without_a_response_states_rights_itself(kind: str) -> None:
+    link = '<https://spdx.org/licenses/MIT>; rel="license"'
+    [row] = rows_of(record(kind, b"int x;", Content_Type="text/plain", Link=link))
+    assert row["http_rights"] == f"link: {link}"
+    [row] = rows_of(response(b"<p>Hello</p>", Link=link))
+    assert row["http_rights"] is None, "where there is a response, what counts is what the server said"
+
+
+@pytest.mark.parametrize(
+    ("kind", "said", "body", "found"),
+    [
+        ("resource", "text/plain", b"<!doctype html><p>", "text/plain"),
+        ("conversion", "text/plain; charset=utf-8", b"<?xml version='1.0'?><rss>", "text/plain"),
+        ("resource", "text/plain", b"%PDF-1.7 \x00\x01", "application/pdf"),
+        ("resource", "text/html", b"a", "text/html"),
+        ("resource", None, b"<!doctype html><p>", "text/html"),
+        ("response", "text/plain", b"<!doctype html><p>", "text/html"),
+    ],
+)
+def test_plain_text_is_believed_of_who_wrote_the_record(kind: str, said: str | None, body: bytes, found: str) -> None:
+    [row] = rows_of(record(kind, body, Content_Type=said))
+    assert row["content_mime_detected"] == found
+
+
 def test_a_head_of_one_field_many_times_costs_no_square() -> None:
     [row] = rows_of(response(b"<p>Hello</p>", *["X-Robots-Tag: noai"] * 50_000))
     assert row["http_rights"].startswith("x-robots-tag: noai\nx-robots-tag: noai\n")
