@@ -94,8 +94,7 @@ def _fetched(model: str, wanted: str) -> Path:
 
 def _reach(repository: str, wanted: str) -> None:
     """See that the hub answers, whatever it says: its client asks again for many minutes where it does not."""
-    from huggingface_hub import constants
-    from huggingface_hub.utils import get_session
+    from huggingface_hub import constants, get_session
 
     try:
         get_session().head(f"{constants.ENDPOINT}/api/models/{repository}", timeout=_HUB_SECONDS)
