@@ -1,18 +1,21 @@
 """Texts, or what names them, with the labels that people gave them.
 
-A label is yes or no. `QUALITY` and `TOXICITY` say which words mean which; a number with more than two values, such as
-a level from 0 to 5, needs a threshold. What cannot be understood is an error that names every problem at once.
+A label is yes or no. `QUALITY` and `TOXICITY` say which words mean which; of two numbers the higher means yes, and a
+number with more than two values, such as a level from 0 to 5, needs a threshold. What cannot be understood is an error
+that names every problem at once.
 """
 
 from __future__ import annotations
 
 import gzip
+import io
 import json
 import math
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,25 +46,31 @@ class Labelled(NamedTuple):
 
 
 def rows(path: str | Path) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Line number and row of JSON lines, compressed with gzip if the name ends in ``.gz``; blank lines are left out.
+    """Line number and row of JSON lines, plain or compressed with gzip; blank lines are left out.
 
     Raises:
         InputError: the file cannot be read, or a line is no JSON object.
     """
+    number = 0
     try:
-        with (
-            gzip.open(path, "rt", encoding="utf-8")
-            if str(path).endswith(".gz")
-            else open(path, encoding="utf-8") as file
-        ):
-            for number, line in enumerate(file, start=1):
+        with open(path, "rb") as file, io.TextIOWrapper(_plain(file), encoding="utf-8-sig") as lines:
+            for number, line in enumerate(lines, start=1):
                 if line.strip():
                     row = json.loads(line)
                     if not isinstance(row, dict):
                         raise InputError(f"{path}, line {number}: is a {type(row).__name__}, wanted a JSON object")
                     yield number, row
-    except (OSError, EOFError, UnicodeDecodeError, json.JSONDecodeError) as error:
-        raise InputError(f"{path}: cannot be read as JSON lines: {error}") from error
+    except json.JSONDecodeError as error:
+        raise InputError(f"{path}, line {number}: is no JSON ({error.msg}), wanted an object in each line") from error
+    except (OSError, EOFError, UnicodeDecodeError, zlib.error) as error:
+        raise InputError(f"{path}: cannot be read as JSON lines after line {number}: {error}") from error
+
+
+def _plain(file: BinaryIO) -> BinaryIO:
+    """A file's bytes, uncompressed where it begins as gzip does."""
+    is_gzip = file.read(2) == b"\x1f\x8b"
+    file.seek(0)
+    return cast(BinaryIO, gzip.GzipFile(fileobj=file)) if is_gzip else file
 
 
 def labelled(
@@ -74,8 +83,8 @@ def labelled(
 ) -> Labelled:
     """The texts and labels of a file of JSON lines.
 
-    A label is a boolean, or a word or number of `names`, letters as small ones and spaces and underscores as hyphens.
-    With `threshold` it is a number, and yes from there on.
+    A label is a boolean, or a word or number of `names`, letters as small ones and spaces and underscores as hyphens;
+    where it is one of two numbers, the higher means yes. With `threshold` it is a number, and yes from there on.
 
     Raises:
         InputError: nothing can be read, a row lacks a field or its text is no string, a label means neither yes nor
@@ -104,6 +113,10 @@ def labelled(
     meant: list[bool | None] = []
     if not problems:
         meant = [_meaning(label, names, threshold) for label in found]
+        numbers = [number for number in map(_number, found) if number is not None]
+        if threshold is None and None in meant and len(numbers) == len(found) and len(set(numbers)) == 2:
+            lower = min(numbers)
+            meant = [number > lower for number in numbers]
         counts = Counter(str(label)[:LONG] for label in found)
         listed = ", ".join(f"{label!r} {count:,}" for label, count in counts.most_common(MANY))
         more = f" and {len(counts) - MANY:,} more" if len(counts) > MANY else ""
@@ -124,12 +137,18 @@ def _some(places: Sequence[int]) -> str:
 
 
 def _meaning(label: Any, names: Mapping[str, bool], threshold: float | None) -> bool | None:
+    number = _number(label)
     if threshold is not None:
-        try:
-            number = float(label)
-        except (TypeError, ValueError):
-            return None
-        return None if math.isnan(number) else number >= threshold
-    if isinstance(label, float) and label.is_integer():
-        label = int(label)
+        return None if number is None else number >= threshold
+    if number is not None and number.is_integer():
+        label = int(number)
     return names.get("-".join(str(label).strip().lower().replace("_", " ").split()))
+
+
+def _number(label: Any) -> float | None:
+    """The number that a label is, or that its words are; none that is infinite or no number."""
+    try:
+        number = float(label)
+    except (TypeError, ValueError):
+        return None
+    return number if math.isfinite(number) else None
