@@ -21,7 +21,7 @@ from etl.pipeline import benchmarks
 from etl.runner import Runner
 from etl.sets import SetPlan
 from etl.stages.contamination import ContaminationParams
-from etl.stages.instruct import InstructionRecipe
+from etl.stages.instruct_curate import InstructionRecipe
 from etl.stages.mix import Mixture
 
 if TYPE_CHECKING:

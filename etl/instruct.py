@@ -23,18 +23,9 @@ from etl.lake import Lake
 from etl.pipeline import benchmarks
 from etl.runner import Runner
 from etl.stages.contamination import INSTRUCTION_CONTAMINATION, ContaminationParams, InstructionContaminationParams
-from etl.stages.instruct import (
-    EXAMPLES,
-    INSTRUCTION_DISPOSITIONS,
-    INSTRUCTION_DUPLICATES,
-    INSTRUCTIONS,
-    PAIRS,
-    PREFERENCES,
-    DuplicateParams,
-    ImportParams,
-    InstructionDispositionParams,
-    InstructionRecipe,
-)
+from etl.stages.instruct import EXAMPLES, INSTRUCTIONS, PAIRS, PREFERENCES, ImportParams
+from etl.stages.instruct_curate import INSTRUCTION_DISPOSITIONS, InstructionDispositionParams, InstructionRecipe
+from etl.stages.instruct_dedup import INSTRUCTION_DUPLICATES, DuplicateParams
 
 logger = logging.getLogger(__name__)
 

@@ -14,11 +14,7 @@ from etl import cli, config, job, tables
 from etl.errors import InputError
 from etl.lake import Lake
 from etl.stages.curate import CORPUS, DISPOSITIONS, CorpusParams, Recipe
-from etl.stages.instruct import (
-    INSTRUCTION_DISPOSITIONS,
-    InstructionDispositionParams,
-    InstructionRecipe,
-)
+from etl.stages.instruct_curate import INSTRUCTION_DISPOSITIONS, InstructionDispositionParams, InstructionRecipe
 from etl.stages.mix import KINDS, ROWS, Mixture, TrainingSetParams, content, training_documents
 from etl.tables import Table
 

@@ -18,7 +18,7 @@ from etl.instruct import Collection, InstructionSource
 from etl.lake import Lake
 from etl.runner import Runner
 from etl.sample.instructions import InstructionSample, write_instructions
-from etl.stages.instruct import InstructionRecipe, InstructionRule
+from etl.stages.instruct_curate import InstructionRecipe, InstructionRule
 from jobs import import_instructions
 from tests.conftest import runner_on
 

@@ -37,13 +37,9 @@ from etl.stages.contamination import ContaminationParams, InstructionContaminati
 from etl.stages.curate import CorpusParams, Preference, Recipe, Repeats
 from etl.stages.dedup import ClusterParams
 from etl.stages.extract import ExtractParams
-from etl.stages.instruct import (
-    DuplicateParams,
-    ImportParams,
-    InstructionDispositionParams,
-    InstructionRecipe,
-    InstructionRule,
-)
+from etl.stages.instruct import ImportParams
+from etl.stages.instruct_curate import InstructionDispositionParams, InstructionRecipe, InstructionRule
+from etl.stages.instruct_dedup import DuplicateParams
 from etl.stages.minhash import MinHashParams
 from etl.stages.mix import ManifestParams, Mixture, Source, TrainingSetParams
 from etl.stages.pack import PackParams

@@ -14,7 +14,8 @@ from etl.lake import Lake
 from etl.report import estimates, gains
 from etl.report.estimates import Grams
 from etl.report.gains import SAMPLE_TEXTS
-from etl.stages.instruct import EXACT, EXAMPLES, NEAR, PAIRS
+from etl.stages.instruct import EXAMPLES, PAIRS
+from etl.stages.instruct_dedup import EXACT, NEAR
 
 PROMPT_GRAM = 3  # words; prompts are short
 MIN_GRAMS = 500  # of a source whose prompts are compared with those of others

@@ -15,17 +15,14 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from etl import config, tables
 from etl.errors import ConfigError
 from etl.kernels import language, minhash, tokens
-from etl.stages.instruct import (
-    DuplicateParams,
-    ImportParams,
+from etl.stages.instruct import ImportParams, instructions, preferences
+from etl.stages.instruct_curate import (
     InstructionDispositionParams,
     InstructionRecipe,
     InstructionRule,
     instruction_dispositions,
-    instruction_duplicates,
-    instructions,
-    preferences,
 )
+from etl.stages.instruct_dedup import DuplicateParams, instruction_duplicates
 from etl.tables import Table
 
 RECIPE = InstructionRecipe(
