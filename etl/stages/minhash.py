@@ -25,6 +25,7 @@ MINHASH = "minhash"  # value of `method`
 PAIRS_AT_ONCE = 4096  # compared in one go: texts that repeat among them are split into shingles once
 BYTES_AT_ONCE = 32 << 20
 MAX_PROBES = 500_000  # new documents whose bands every task gets: some 200 MB
+MAX_ADDED = 0.3  # share of new documents up to which probing the old ones is cheaper than searching all
 
 _PROPOSED = ["method", "left_id", "right_id", "left_set", "right_set", "bands"]
 
@@ -76,41 +77,52 @@ def duplicate_candidates(document_minhash: DataFrame, params: MinHashParams) -> 
     a bucket, and make one pair each, with that one. Native Spark: 17 bytes are shuffled for a document and band.
     """
     indexed = _indexed(document_minhash)
-    return _proposed(_near(_in_buckets(indexed), _sets(indexed), params), _copies(indexed))
+    met = _side_by_side(_in_buckets(indexed), ("short",), params)
+    sets = indexed.groupBy("short", "shingle_set").agg(F.min("doc_id").alias("doc_id"))
+    for side in ("one", "other"):
+        # Key: a short is one set, or, once in 2**32 pairs of one sketch, some, which all are proposed.
+        member = F.struct("short", "shingle_set", "doc_id").alias(f"{side}_member")
+        met = met.join(sets.select(F.col("short").alias(side), member), side, how="inner").drop(side)
+    near = _in_order(met.withColumnsRenamed({"one_member": "one", "other_member": "other"}))
+    return _proposed(near, _copies(indexed))
 
 
-def with_added(
-    document_minhash: DataFrame, duplicate_candidates: DataFrame, added: Sequence[str], params: MinHashParams
-) -> DataFrame:
+def with_added(document_minhash: DataFrame, known: DataFrame, added: Sequence[str], params: MinHashParams) -> DataFrame:
     """`duplicate_candidates` of the whole index, by the rows that there were before the archives of `added` came.
 
     Only buckets that a new document falls into are searched; what was found in others stands. The old index is read
-    and probed, and not shuffled while the new documents are at most MAX_PROBES.
+    and probed, and not shuffled. Where the new documents are more than MAX_PROBES, or more than MAX_ADDED of all, all
+    is searched, which is then the cheaper way to the same rows.
     """
     indexed = _indexed(document_minhash)
-    new = indexed.where(F.col("warc_filename").isin(*added))
-    few = new.limit(MAX_PROBES + 1).count() <= MAX_PROBES
+    is_new = F.col("warc_filename").isin(*added)
+    counts = indexed.agg(F.count(F.lit(1)).alias("all"), F.count_if(is_new).alias("new")).collect()[0]
+    if counts["new"] > min(MAX_PROBES, MAX_ADDED * counts["all"]):
+        return duplicate_candidates(document_minhash, params)
 
-    def probe(rows: DataFrame, keys: DataFrame, key: str, how: str) -> DataFrame:
-        return rows.join(F.broadcast(keys) if few else keys, key, how=how)
+    def probe(rows: DataFrame, key: str, how: str, of_new: Column) -> DataFrame:
+        keys = indexed.where(is_new).select(of_new.alias(key)).distinct()
+        return rows.join(F.broadcast(keys), key, how=how)
 
-    hashes = new.select(F.explode("bands").alias("band_hash")).distinct()
-    sets = new.select("shingle_set").distinct()
-    in_buckets = probe(_in_buckets(indexed), hashes, "band_hash", "left_semi")
-    before = duplicate_candidates.where(F.col("method") == MINHASH).drop("method")
+    in_buckets = probe(_in_buckets(indexed), "band_hash", "left_semi", F.explode("bands"))
+    known = known.where(F.col("method") == MINHASH).drop("method")
     is_copy = F.col("left_set") == F.col("right_set")
     # Key: one row per set. The two of a pair share its buckets, so those of one tell which are searched again.
     searched = in_buckets.groupBy(F.col("shingle_set").alias("left_set")).agg(F.collect_set("band").alias("searched"))
-    bands = F.array_except("bands", F.coalesce("searched", _no_bands()))
-    near = before.where(~is_copy).join(searched, "left_set", how="left").withColumn("bands", bands).drop("searched")
-    near = near.unionByName(_near(in_buckets, _sets(in_buckets), params))
+    before = known.where(~is_copy).join(searched, "left_set", how="left")
+    elsewhere = F.array_except("bands", "searched").alias("bands")
+    touched = before.where(F.col("searched").isNotNull()).withColumn("bands", elsewhere).drop("searched")
+    found = _in_order(_side_by_side(in_buckets, ("short", "shingle_set", "doc_id"), params))
     near = (
-        near.groupBy("left_id", "right_id", "left_set", "right_set", "sketch")
+        touched.unionByName(found)
+        .groupBy("left_id", "right_id", "left_set", "right_set", "sketch")
         .agg(F.array_sort(F.flatten(F.collect_list("bands"))).alias("bands"))
         .where(F.size("bands") > 0)
+        .unionByName(before.where(F.col("searched").isNull()).drop("searched"))
     )
-    kept = probe(before.where(is_copy), sets.withColumnRenamed("shingle_set", "left_set"), "left_set", "left_anti")
-    return _proposed(near, kept.unionByName(_copies(probe(indexed, sets, "shingle_set", "left_semi"))))
+    copies = probe(known.where(is_copy), "left_set", "left_anti", F.col("shingle_set"))
+    again = _copies(probe(indexed, "shingle_set", "left_semi", F.col("shingle_set")))
+    return _proposed(near, copies.unionByName(again))
 
 
 def _indexed(document_minhash: DataFrame) -> DataFrame:
@@ -127,50 +139,43 @@ def _in_buckets(indexed: DataFrame) -> DataFrame:
     return indexed.select("doc_id", "shingle_set", "short", bands).withColumn("band", F.col("band").cast("tinyint"))
 
 
-def _sets(indexed: DataFrame) -> DataFrame:
-    """One row (short, shingle_set, doc_id) per set of shingles, with the document that stands for it."""
-    return indexed.groupBy("short", "shingle_set").agg(F.min("doc_id").alias("doc_id"))
+def _side_by_side(in_buckets: DataFrame, member: Sequence[str], params: MinHashParams) -> DataFrame:
+    """One row (one, other, bands) per pair of neighbours in some bucket, in their order: short, then the rest.
 
-
-def _near(in_buckets: DataFrame, sets: DataFrame, params: MinHashParams) -> DataFrame:
-    """One row per pair of sets that are side by side in a bucket, as the documents that stand for them."""
-    met = _side_by_side(in_buckets, params)
-    for side in ("one", "other"):
-        # Key: a short is one set, or, once in 2**32 pairs of one sketch, some, which all are proposed.
-        named = [F.col(name).alias(f"{side}_{name}") for name in ("doc_id", "shingle_set")]
-        met = met.join(sets.select(F.col("short").alias(side), *named), side, how="inner")
-    is_first = F.col("one_doc_id") < F.col("other_doc_id")
-
-    def of(side: Column, name: str) -> Column:
-        return F.when(side, F.col(f"one_{name}")).otherwise(F.col(f"other_{name}"))
-
-    return met.select(
-        of(is_first, "doc_id").alias("left_id"),
-        of(~is_first, "doc_id").alias("right_id"),
-        of(is_first, "shingle_set").alias("left_set"),
-        of(~is_first, "shingle_set").alias("right_set"),
-        F.col("one").alias("sketch"),
-        "bands",
-    )
-
-
-def _side_by_side(in_buckets: DataFrame, params: MinHashParams) -> DataFrame:
-    """One row (one, other, bands) per pair of shorts that are neighbours in some bucket, in their order."""
-    bucket = Window.partitionBy("band_hash").orderBy("short")
-    again = F.lag("short").over(bucket) == F.col("short")
-    members = in_buckets.select("short", "band", "band_hash", again.alias("again"))
+    A set is in a bucket once; `member` is what tells of it: its short alone, which is little to shuffle, or that with
+    the shingle_set and doc_id, which spares looking these up, and where its first document stands for it.
+    """
+    of_set = "short" if len(member) == 1 else "shingle_set"
+    told = F.col(of_set) if len(member) == 1 else F.struct(*member)
+    bucket = Window.partitionBy("band_hash").orderBy(*member)
+    again = F.lag(of_set).over(bucket) == F.col(of_set)
+    members = in_buckets.select(*member, "band", "band_hash", again.alias("again"))
     members = members.where(~F.coalesce("again", F.lit(False)))
     # One more than are compared, which tells the last document of a full bucket from one of a crowd.
-    following = F.array(*[F.lead("short", place).over(bucket) for place in range(1, params.neighbours + 2)])
+    following = F.array(*[F.lead(told, place).over(bucket) for place in range(1, params.neighbours + 2)])
     before = F.row_number().over(bucket) - 1
-    found = members.select("short", "band", following.alias("following"), before.alias("before"))
+    found = members.select(told.alias("one"), "band", following.alias("following"), before.alias("before"))
     found = found.where(F.get("following", F.lit(0)).isNotNull())
     found = found.withColumn("following", F.filter("following", lambda other: other.isNotNull()))
     is_crowd = F.col("before") + F.size("following") > params.neighbours
     reach = F.when(is_crowd, params.neighbours_in_crowd).otherwise(params.neighbours)
     others = F.explode(F.slice("following", F.lit(1), reach)).alias("other")
     bands = F.array_sort(F.collect_set(F.col("band").cast("int"))).alias("bands")
-    return found.select(F.col("short").alias("one"), "band", others).groupBy("one", "other").agg(bands)
+    return found.select("one", "band", others).groupBy("one", "other").agg(bands)
+
+
+def _in_order(met: DataFrame) -> DataFrame:
+    """Pairs of members as pairs of documents, the smaller doc_id first."""
+    is_first = F.col("one.doc_id") < F.col("other.doc_id")
+    left, right = (F.when(first, F.col("one")).otherwise(F.col("other")) for first in (is_first, ~is_first))
+    return met.select(
+        left["doc_id"].alias("left_id"),
+        right["doc_id"].alias("right_id"),
+        left["shingle_set"].alias("left_set"),
+        right["shingle_set"].alias("right_set"),
+        F.col("one.short").alias("sketch"),
+        "bands",
+    )
 
 
 def _copies(indexed: DataFrame) -> DataFrame:
@@ -208,15 +213,14 @@ def duplicate_pairs(
     sets = [F.least("left_set", "right_set").alias("one_set"), F.greatest("left_set", "right_set").alias("other_set")]
     # Key: a pair of sets has one similarity, whichever documents stood for them.
     known = duplicate_pairs.where((F.col("method") == MINHASH) & (F.col("left_set") != F.col("right_set")))
-    known = known.select(*sets, "similarity", "containment").dropDuplicates(["one_set", "other_set"])
+    known = known.groupBy(*sets).agg(*[F.min(name).alias(name) for name in ("similarity", "containment")])
     is_copy = F.col("left_set") == F.col("right_set")
     copies = candidates.where(is_copy).select("*", F.lit(1.0).alias("similarity"), F.lit(1.0).alias("containment"))
-    near = candidates.where(~is_copy).select("*", *sets)
-    remembered = near.join(known, ["one_set", "other_set"], how="inner").drop("one_set", "other_set")
-    unknown = near.join(known, ["one_set", "other_set"], how="left_anti").drop("one_set", "other_set")
+    near = candidates.where(~is_copy).select("*", *sets).join(known, ["one_set", "other_set"], how="left")
+    remembered, unknown = near.where(F.col("similarity").isNotNull()), near.where(F.col("similarity").isNull())
     asked = unknown.select(F.explode(F.array("left_id", "right_id")).alias("doc_id")).distinct()
-    texts = documents.select("doc_id", "text").join(asked, "doc_id", how="left_semi")
-    both = unknown
+    texts = texts_of(documents.select("doc_id", "text"), asked)
+    both = unknown.select(*_PROPOSED, "sketch")
     for side in ("left", "right"):
         # Key: documents have one text each.
         of_side = texts.select(F.col("doc_id").alias(f"{side}_id"), F.col("text").alias(f"{side}_text"))
@@ -226,6 +230,13 @@ def duplicate_pairs(
     measured = both.mapInArrow(_comparison(params.geometry), tables.DUPLICATE_PAIRS.columns_ddl)
     columns = tables.DUPLICATE_PAIRS.columns
     return measured.unionByName(remembered.select(*columns)).unionByName(copies.select(*columns))
+
+
+def texts_of(documents: DataFrame, asked: DataFrame) -> DataFrame:
+    """`documents` of the ids of `asked`, which has each once. While these are at most MAX_PROBES, texts of others are
+    read and not shuffled: a query counts the ids, and costs less than that."""
+    is_few = asked.limit(MAX_PROBES + 1).count() <= MAX_PROBES
+    return documents.join(F.broadcast(asked) if is_few else asked, "doc_id", how="left_semi")
 
 
 def _comparison(geometry: Geometry) -> Callable[[Iterable[pa.RecordBatch]], Iterator[pa.RecordBatch]]:
