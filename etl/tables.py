@@ -116,6 +116,7 @@ TRAINING_SETS = load("training_sets")
 TRAINING_BLOCKS = load("training_blocks")
 TRAINING_PACKINGS = load("training_packings")
 MODELS = load("models")
+MODEL_STEPS = load("model_steps")
 EVALUATIONS = load("evaluations")
 EVALUATION_ITEMS = load("evaluation_items")
 EXPERIMENTS = load("experiments")
@@ -156,6 +157,7 @@ ALL = (
     TRAINING_BLOCKS,
     TRAINING_PACKINGS,
     MODELS,
+    MODEL_STEPS,
     EVALUATIONS,
     EVALUATION_ITEMS,
     EXPERIMENTS,

@@ -6,6 +6,7 @@ CREATE TABLE IF NOT EXISTS models (
   config           STRING NOT NULL COMMENT 'JSON of all that decides the weights besides data and parent: etl.align.config.Training, world size, threads',
   config_hash      STRING NOT NULL COMMENT 'SHA-256 of config, hex',
   training_sets    ARRAY<STRUCT<training_set: STRING, kind: STRING, manifest_hash: STRING, content_hash: STRING, version: BIGINT, rows: BIGINT, is_inherited: BOOLEAN>> NOT NULL COMMENT 'Every set it saw, those of its parents first: at which version of training_<kind>, and how many of its rows from position 0',
+  packing          STRUCT<packing: STRING, version: BIGINT, content_hash: STRING, tokenizer: STRING, end_of_text: INT> COMMENT 'How its own set was packed where it read blocks: which of training_packings, and at which version of training_blocks; of blocks of a shard that was not read to its end, the rows above are those that may be in them',
   weights_sha256   STRING NOT NULL COMMENT 'SHA-256 over names, types, shapes and bytes of all weights, hex',
   tokenizer_sha256 STRING NOT NULL COMMENT 'SHA-256 of tokenizer.json, hex',
   location         STRING NOT NULL COMMENT 'Folder with weights and tokenizer; transformers loads it',

@@ -9,9 +9,9 @@ from etl.kernels import packing
 
 
 def rows(
-    documents: Sequence[Sequence[int]], shard: int, context: int, end: int, name: str = "set"
+    documents: Sequence[Sequence[int]], shard: int, context: int, end: int, name: str = "set", first: int = 0
 ) -> list[dict[str, Any]]:
-    """The blocks of the documents of one shard of the set `name`."""
+    """The blocks of the documents of one shard of the set `name`, whose positions begin with `first`."""
     made = packing.pack(documents, context, end)
     return [
         {
@@ -21,6 +21,8 @@ def rows(
             "block": block,
             "ids": row.ids.tolist(),
             "starts": row.starts.tolist(),
+            "documents": (row.documents + first).tolist(),
+            "begins": row.begins.tolist(),
             "padding": context - len(row.ids),
             "is_rest": made.has_rest and block == len(made) - 1,
         }

@@ -94,6 +94,7 @@ LATER = {
     tables.TRAINING_EXAMPLES,
     tables.TRAINING_PAIRS,
     tables.MODELS,
+    tables.MODEL_STEPS,
     tables.EVALUATIONS,
     tables.EVALUATION_ITEMS,
     tables.EXPERIMENTS,

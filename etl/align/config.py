@@ -64,11 +64,17 @@ class Preference:
 class Training:
     """Everything that decides the weights besides the rows of the set, the weights of the parent, and the machine.
 
-    `parent` is a model of the lake, or an id or path that transformers loads; without one, `architecture` and
-    `vocab_size` make a new model, with a tokenizer learned from the set. `batch` counts rows (blocks of `context`
-    tokens, examples, pairs) of one step over all processes, of which each process takes `micro_batch` at a time.
-    `epochs` may be a fraction. Rows are read by their position, in later epochs in an order drawn from `seed`.
-    `threads` of one process are part of the result, since they decide the order of sums.
+    `parent` is a model of the lake, or an id or path that transformers loads; without one, `architecture` makes a new
+    model, with a tokenizer of `vocab_size` learned from the set, or with that of `packing`. `batch` counts rows (blocks
+    of `context` tokens, examples, pairs) of one step over all processes, of which each process takes `micro_batch` at a
+    time. `epochs` may be a fraction.
+
+    With `packing`, a row of `training_packings`, pretraining reads its blocks from disk as it goes, in their order in
+    every epoch, and an epoch has every token once: its last step may be smaller. Without, rows are held in memory and
+    read by their position, in later epochs in an order drawn from `seed`.
+
+    `threads` of one process are part of the result, since they decide the order of sums. Of the checkpoints, which are
+    made every `checkpoint_steps`, the last `checkpoints` are kept.
     """
 
     __pydantic_config__ = STRICT
@@ -83,6 +89,7 @@ class Training:
     parent: str | None = None
     architecture: Architecture | None = None
     vocab_size: int | None = None
+    packing: str | None = None
     chat_template: str | None = None
     preference: Preference = field(default_factory=Preference)
     micro_batch: int | None = None
@@ -91,6 +98,7 @@ class Training:
     seed: int = 1
     threads: int = 2
     checkpoint_steps: int = 100
+    checkpoints: int = 1
 
     def __post_init__(self) -> None:
         problems = []
@@ -98,15 +106,19 @@ class Training:
             problems.append(f"method is {self.method!r}, wanted one of {', '.join(KINDS)}")
         if self.dtype not in ("float32", "bfloat16"):
             problems.append(f"dtype is {self.dtype!r}, wanted float32 or bfloat16")
-        if (self.parent is None) != (self.architecture is not None and self.vocab_size is not None):
-            problems.append("wanted either parent, or architecture and vocab_size")
+        new = [name for name in ("architecture", "vocab_size") if getattr(self, name) is not None]
+        wanted = [] if self.parent else ["architecture"] if self.packing else ["architecture", "vocab_size"]
+        if new != wanted:
+            problems.append("wanted either parent, or architecture and one of vocab_size and packing")
+        if self.packing is not None and self.method != "pretrain":
+            problems.append(f"packing is {self.packing!r}, which {self.method} does not read")
         if self.parent is None and self.method != "pretrain":
             problems.append(f"{self.method} needs a parent")
         if self.architecture is not None and self.context > self.architecture.context:
             problems.append(f"context is {self.context}, the architecture has {self.architecture.context}")
         problems += [
             f"{name} is {getattr(self, name)}, wanted at least 1"
-            for name in ("context", "batch", "threads", "checkpoint_steps")
+            for name in ("context", "batch", "threads", "checkpoint_steps", "checkpoints")
             if getattr(self, name) < 1
         ]
         if self.epochs <= 0:

@@ -23,8 +23,24 @@ PROBLEM = "problem.txt"  # why it failed
 
 
 @dataclass(frozen=True)
+class Blocks:
+    """The packed set at a version of `training_blocks`, the hash of its blocks, and what made their tokens."""
+
+    __pydantic_config__ = STRICT
+
+    table: str
+    version: int
+    content_hash: str
+    tokenizer: str
+    end_of_text: int
+
+
+@dataclass(frozen=True)
 class Job:
-    """A training with all that it names found: which rows of which table, which parent, and how many processes."""
+    """A training with all that it names found: which rows of which table, which parent, and how many processes.
+
+    With `blocks`, these are what is read, and the rows of `table` at `version` are what they were packed from.
+    """
 
     __pydantic_config__ = STRICT
 
@@ -35,15 +51,19 @@ class Job:
     world_size: int
     parent_location: str | None = None
     parent_sha256: str | None = None
+    blocks: Blocks | None = None
 
     def decides(self) -> dict[str, Any]:
         """What decides the weights: not where things lie, not at which version the same rows are read, nor how often
-        a checkpoint is kept."""
+        a checkpoint is made and how many are kept."""
         values = asdict(self)
         for place in ("table", "version", "parent_location"):
             del values[place]
-        for place in ("model", "checkpoint_steps"):
+        for place in ("model", "checkpoint_steps", "checkpoints"):
             del values["training"][place]
+        if self.blocks is not None:
+            for place in ("table", "version"):
+                del values["blocks"][place]
         return values
 
 
@@ -63,6 +83,11 @@ def read_as(folder: Path, kind: type[T]) -> T:
     if not path.is_file():
         raise InputError(f"{folder}: there is no {JOB}")
     return config.build(json.loads(path.read_text(encoding="utf-8")), kind, origin=str(path))
+
+
+def log(folder: Path) -> list[dict[str, Any]]:
+    """The lines of the log, one per step."""
+    return [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
 
 
 def write(folder: Path, job: Job) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -31,6 +31,25 @@ def _collate_rows(items: Sequence[dict[str, list[int]]], filler: int) -> Batch:
         **_inputs([item["ids"] for item in items], filler),
         "labels": labels,
         "count": (labels[:, 1:] != losses.IGNORED).sum(),
+    }
+
+
+def _collate_blocks(items: Sequence[dict[str, torch.Tensor]], filler: int) -> Batch:
+    """Blocks of one length, see `etl.align.stream.blocks`. No block at all is one that nothing is learned from, since
+    a process that has none of a step takes part in it like the others."""
+    if not items:
+        nothing = torch.full((1, 2), filler)
+        zero = torch.tensor(0)
+        ignored = torch.full_like(nothing, losses.IGNORED)
+        return {"ids": nothing, "attention": torch.ones_like(nothing), "labels": ignored, "count": zero, "tokens": zero}
+    labels = torch.stack([item["labels"] for item in items])
+    is_token = labels != losses.IGNORED
+    return {
+        "ids": torch.stack([item["ids"] for item in items]),
+        "attention": is_token.long(),
+        "labels": labels,
+        "count": is_token[:, 1:].sum(),
+        "tokens": is_token.sum(),
     }
 
 
@@ -94,3 +113,5 @@ METHODS = {
     "simpo": Method(data.pairs, _collate_pairs, _preference),
     "orpo": Method(data.pairs, _collate_pairs, _preference),
 }
+# Pretraining that reads a packed set.
+PACKED = replace(METHODS["pretrain"], collate=_collate_blocks)

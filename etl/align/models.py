@@ -4,21 +4,23 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, decoders, pre_tokenizers, trainers
+from tokenizers import Regex, Tokenizer, decoders, pre_tokenizers, trainers
 from tokenizers.models import BPE
 from transformers import AutoModelForCausalLM, AutoTokenizer, LlamaConfig, LlamaForCausalLM, PreTrainedTokenizerFast
+from transformers.convert_slow_tokenizer import bytes_to_unicode
 from transformers.utils import logging as transformers_logging
 
 from etl.align import chat
 from etl.align.config import Architecture, Optimizer
 from etl.errors import InputError
+from etl.kernels import tokens
 
 transformers_logging.disable_progress_bar()  # type: ignore[no-untyped-call]  # goldenlake shows its own
 
@@ -65,16 +67,75 @@ def train_tokenizer(texts: Iterable[str], vocab_size: int, chat_template: str) -
         show_progress=False,
     )
     tokenizer.train_from_iterator(texts, trainer)
+    return _fast(tokenizer, END_OF_TEXT, chat_template)
+
+
+def _fast(tokenizer: Tokenizer, end: str, chat_template: str) -> PreTrainedTokenizerFast:
+    """The tokenizer as transformers has them; the token `end` also begins texts and fills up."""
     make: Any = PreTrainedTokenizerFast
     fast: PreTrainedTokenizerFast = make(
         tokenizer_object=tokenizer,
-        eos_token=END_OF_TEXT,
-        bos_token=END_OF_TEXT,
-        pad_token=END_OF_TEXT,
+        eos_token=end,
+        bos_token=end,
+        pad_token=end,
         clean_up_tokenization_spaces=False,
     )
     fast.chat_template = chat.template(chat_template)
     return fast
+
+
+def known_tokenizer(name: str, end_of_text: int, chat_template: str) -> PreTrainedTokenizerFast:
+    """The tokenizer that `etl.kernels.tokens` calls `name`, with the marks of ChatML added: the same ids for a text.
+
+    Raises:
+        InputError: there is none, or its token `end_of_text` is another one than the end of a text.
+    """
+    try:
+        if name.endswith(".json"):
+            tokenizer = Tokenizer.from_file(name)
+        elif name == tokens.BYTES:
+            tokenizer = _byte_level({bytes([byte]): byte for byte in range(256)}, None, end_of_text)
+        else:
+            encoding = tokens.encoding(name)
+            tokenizer = _byte_level(encoding._mergeable_ranks, encoding._pat_str, end_of_text)
+    except Exception as error:  # the package tokenizers raises plain Exception
+        raise InputError(f"tokenizer {name}: {error}") from error
+    end = tokenizer.id_to_token(end_of_text)
+    if end is None:
+        raise InputError(f"tokenizer {name} has no token {end_of_text}, which ends the texts of the packing")
+    tokenizer.add_special_tokens([end, *chat.CHATML_MARKS])
+    return _fast(tokenizer, end, chat_template)
+
+
+def _byte_level(ranks: Mapping[bytes, int], pattern: str | None, end_of_text: int) -> Tokenizer:
+    """Byte-level BPE from the ranks of an encoding of tiktoken, and the pattern of its pieces."""
+    letters: dict[int, str] = bytes_to_unicode()  # type: ignore[no-untyped-call]
+
+    def word(token: bytes) -> str:
+        return "".join(letters[byte] for byte in token)
+
+    vocab = {word(token): rank for token, rank in ranks.items()}
+    merges = [(word(first), word(second)) for first, second in _merges(ranks)]
+    # tiktoken looks a whole piece up before it merges.
+    tokenizer = Tokenizer(BPE({**vocab, END_OF_TEXT: end_of_text}, merges, ignore_merges=True))
+    cut = [] if pattern is None else [pre_tokenizers.Split(Regex(pattern), behavior="isolated")]
+    bytewise = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([*cut, bytewise])
+    tokenizer.decoder = decoders.ByteLevel()
+    return tokenizer
+
+
+def _merges(ranks: Mapping[bytes, int]) -> Iterator[tuple[bytes, bytes]]:
+    """The two parts of each token, in the order of ranks: what is left of its bytes when all merges before it were
+    done."""
+    for token, rank in sorted(ranks.items(), key=lambda known: known[1]):
+        parts = [token[place : place + 1] for place in range(len(token))]
+        while len(parts) > 2:
+            found = [ranks.get(first + second, rank) for first, second in pairwise(parts)]
+            place = min(range(len(found)), key=found.__getitem__)
+            parts[place : place + 2] = [parts[place] + parts[place + 1]]
+        if len(parts) == 2:
+            yield parts[0], parts[1]
 
 
 def build(architecture: Architecture, tokenizer: PreTrainedTokenizerFast, seed: int) -> LlamaForCausalLM:

@@ -11,10 +11,10 @@ import yaml
 from pyspark.sql import Row
 from rich.console import Console
 
-from etl import config
+from etl import config, tables
 from etl.align import launch, run
 from etl.align.config import Training
-from etl.align.job import MODEL, Job
+from etl.align.job import MODEL, Blocks, Job
 from etl.align.launch import Launch
 from etl.align.run import Prepared
 from etl.errors import InputError
@@ -78,7 +78,9 @@ def _again(lake: Lake, model: str, folder: Path, reporter: Reporter, comparisons
         world_size=decided["world_size"],
         parent_location=parent,
         parent_sha256=row["parent_sha256"],
+        blocks=_blocks(lake, row),
     )
+    run.check_blocks(lake, job)
     place = folder / model
     with reporter.stage(f"{training.method} {model}") as stage:
         stage.unit = "tokens"
@@ -92,6 +94,13 @@ def _again(lake: Lake, model: str, folder: Path, reporter: Reporter, comparisons
     )
     comparisons.append(Comparison(model, row["weights_sha256"], result["weights_sha256"], changes))
     return place / MODEL
+
+
+def _blocks(lake: Lake, row: Row) -> Blocks | None:
+    if row["packing"] is None:
+        return None
+    packed = {name: value for name, value in row["packing"].asDict().items() if name != "packing"}
+    return Blocks(table=lake.location(tables.TRAINING_BLOCKS), **packed)
 
 
 def _parent(lake: Lake, row: Row, folder: Path, reporter: Reporter, comparisons: list[Comparison]) -> str | None:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import argparse
 import json
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,7 @@ from etl import config, job, tables
 from etl.align import job as jobs
 from etl.align import launch
 from etl.align.config import Training
-from etl.align.job import CHECKPOINT, JOB, MODEL, RESULT, Job
+from etl.align.job import CHECKPOINT, JOB, MODEL, RESULT, Blocks, Job
 from etl.align.launch import Launch
 from etl.errors import ConfigError, InputError
 from etl.lake import Lake
@@ -34,6 +35,8 @@ from etl.progress import Reporter, StageRun
 from etl.runner import Runner
 from etl.stage import digest
 from etl.stages.mix import KINDS, ROWS, content
+from etl.stages.pack import content_hash
+from etl.tables import Table
 
 # Columns of `models` that the training process measures.
 _OF_RESULT = (
@@ -70,7 +73,7 @@ class Prepared:
     @property
     def _decides(self) -> dict[str, Any]:
         decides = self.job.decides()
-        return {"training": decides["training"], "world_size": decides["world_size"]}
+        return {name: decides[name] for name in ("training", "world_size")}
 
 
 def train(runner: Runner, training: Training, accelerate: str, models: Path | None = None) -> None:
@@ -92,19 +95,25 @@ def train(runner: Runner, training: Training, accelerate: str, models: Path | No
         if run.skipped:
             return
         check_content(runner.lake, training.kind, prepared.training_sets[-1])
+        check_blocks(runner.lake, prepared.job)
         place, target = folder / f".{training.model}", folder / training.model
         result = perform(prepared, place, run, runner.reporter)
         if (place / MODEL).is_dir():
             shutil.rmtree(target, ignore_errors=True)
             (place / MODEL).rename(target)
-        part = {"model": [training.model]}
-        row = _row(prepared, result, target)
-        rows = runner.lake.spark.createDataFrame(
-            [tuple(row[name] for name in tables.MODELS.columns)], tables.MODELS.schema
+        _write(
+            runner.lake, tables.MODEL_STEPS, training.model, [_step(training.model, line) for line in jobs.log(place)]
         )
-        metadata = {"stage": "models", "package": f"goldenlake {etl.__version__}", "slice": part}
-        runner.lake.replace(tables.MODELS, rows, part, metadata)
+        _write(runner.lake, tables.MODELS, training.model, [_row(prepared, result, target)])
         shutil.rmtree(place)
+
+
+def _write(lake: Lake, table: Table, model: str, rows: Sequence[Row]) -> None:
+    """Put rows in the place of those that the table has of the model."""
+    part = {"model": [model]}
+    values = [tuple(row[name] for name in table.columns) for row in rows]
+    metadata = {"stage": table.name, "package": f"goldenlake {etl.__version__}", "slice": part}
+    lake.replace(table, lake.spark.createDataFrame(values, table.schema), part, metadata)
 
 
 def models_folder(lake: Lake) -> Path:
@@ -137,12 +146,13 @@ def prepare(lake: Lake, training: Training, launched: Launch) -> Prepared:
             f"{training.method} learns from {training.kind}"
         )
     table = ROWS[training.kind].output
+    version, blocks = (lake.version(table), None) if training.packing is None else _packed(lake, training)
     own = {
         "training_set": training.training_set,
         "kind": training.kind,
         "manifest_hash": chosen["manifest_hash"],
         "content_hash": chosen["content_hash"],
-        "version": lake.version(table),
+        "version": version,
         "rows": chosen["documents"],
         "is_inherited": False,
     }
@@ -156,8 +166,72 @@ def prepare(lake: Lake, training: Training, launched: Launch) -> Prepared:
         world_size=launched.processes,
         parent_location=parent["location"] if parent else training.parent,
         parent_sha256=parent["weights_sha256"] if parent else None,
+        blocks=blocks,
     )
     return Prepared(found, launched, (*inherited, own))
+
+
+def _packed(lake: Lake, training: Training) -> tuple[int, Blocks]:
+    """The version of the documents that were packed, and the blocks as they stand.
+
+    Raises:
+        InputError: there is no such packing; the message lists those there are.
+        ConfigError: its blocks have another length.
+    """
+    rows = lake.read(tables.TRAINING_PACKINGS).where(F.col("training_set") == training.training_set).collect()
+    known = {row["packing"]: row for row in rows}
+    if training.packing is None or training.packing not in known:
+        raise InputError(
+            f"{training.model}: training set {training.training_set!r} is not packed as {training.packing!r}, known "
+            f"are {sorted(known)}; goldenlake export packs a set"
+        )
+    found = known[training.packing]
+    if found["context"] != training.context:
+        raise ConfigError(
+            f"{training.model}: context is {training.context}, the blocks of {training.packing} have {found['context']}"
+        )
+    part = {"training_set": [training.training_set], "packing": [training.packing]}
+    metadata = lake.last_metadata(tables.TRAINING_BLOCKS, part) or {"inputs": {}}
+    version = metadata["inputs"].get(tables.TRAINING_DOCUMENTS.name, lake.version(tables.TRAINING_DOCUMENTS))
+    return version, Blocks(
+        table=lake.location(tables.TRAINING_BLOCKS),
+        version=lake.version(tables.TRAINING_BLOCKS),
+        content_hash=found["content_hash"],
+        tokenizer=found["tokenizer"],
+        end_of_text=found["end_of_text"],
+    )
+
+
+def check_blocks(lake: Lake, wanted: Job) -> None:
+    """Compare the blocks of a packing at a version, if the training reads any, with those on record.
+
+    Raises:
+        InputError: they are others, or the version cannot be read any more.
+    """
+    blocks, training = wanted.blocks, wanted.training
+    if blocks is None or training.packing is None:
+        return
+    with _readable(tables.TRAINING_BLOCKS, blocks.version):
+        rows = lake.read(tables.TRAINING_BLOCKS, blocks.version)
+        found = content_hash(rows, training.training_set, training.packing).collect()[0]["content_hash"]
+    if found != blocks.content_hash:
+        raise InputError(
+            f"{tables.TRAINING_BLOCKS.name} at version {blocks.version}: packing {training.packing!r} of "
+            f"{training.training_set!r} has content {found[:16]}..., wanted {blocks.content_hash[:16]}...: pack the "
+            f"set again"
+        )
+
+
+@contextmanager
+def _readable(table: Table, version: int) -> Iterator[None]:
+    """What Spark says of a version that is gone, as an error of ours."""
+    try:
+        yield
+    except (PySparkException, Py4JJavaError) as error:
+        raise InputError(
+            f"{table.name} cannot be read at version {version}; VACUUM removes "
+            f"the files of old versions: {str(error).splitlines()[0][:200]}"
+        ) from error
 
 
 def check_content(lake: Lake, kind: str, own: Any) -> None:
@@ -167,14 +241,9 @@ def check_content(lake: Lake, kind: str, own: Any) -> None:
         InputError: they are others, or the version cannot be read any more.
     """
     table = ROWS[kind].output
-    try:
+    with _readable(table, own["version"]):
         rows = lake.read(table, own["version"]).where(F.col("training_set") == own["training_set"])
         found = content(rows, KINDS[kind]).collect()[0]["content_hash"]
-    except (PySparkException, Py4JJavaError) as error:
-        raise InputError(
-            f"{table.name} cannot be read at version {own['version']}; VACUUM removes "
-            f"the files of old versions: {str(error).splitlines()[0][:200]}"
-        ) from error
     if found != own["content_hash"]:
         raise InputError(
             f"{table.name} at version {own['version']}: training set {own['training_set']!r} has content "
@@ -185,9 +254,11 @@ def check_content(lake: Lake, kind: str, own: Any) -> None:
 def _stands(known: Row, prepared: Prepared) -> bool:
     """Whether the model in the row is what the training would make, and its weights are in their place."""
     own = [each["content_hash"] for each in known["training_sets"] if not each["is_inherited"]]
+    blocks = prepared.job.blocks
     return (
         known["config_hash"] == prepared.config_hash
         and own == [prepared.job.content_hash]
+        and (known["packing"] and known["packing"]["content_hash"]) == (blocks and blocks.content_hash)
         and known["parent_sha256"] == prepared.job.parent_sha256
         and Path(known["location"]).is_dir()
     )
@@ -259,8 +330,21 @@ def _row(prepared: Prepared, result: Mapping[str, Any], location: Path) -> Row:
         config_hash=prepared.config_hash,
         training_sets=[tuple(each.values()) for each in sets],
         location=str(location.resolve()),
+        packing=_packing(settled),
         **{name: result[name] for name in _OF_RESULT},
     )
+
+
+def _packing(settled: Job) -> tuple[Any, ...] | None:
+    if settled.blocks is None:
+        return None
+    blocks = settled.blocks
+    return settled.training.packing, blocks.version, blocks.content_hash, blocks.tokenizer, blocks.end_of_text
+
+
+def _step(model: str, line: Mapping[str, Any]) -> Row:
+    names = ("step", "loss", "gradient_norm", "tokens", "seconds", "is_resumed")
+    return Row(model=model, learning_rate=line["lr"], **{name: line[name] for name in names})
 
 
 def main(doc: str | None, argv: Sequence[str] | None = None) -> None:

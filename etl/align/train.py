@@ -28,13 +28,13 @@ import torch
 import transformers
 from accelerate import Accelerator
 from accelerate.utils import set_seed
-from torch.utils.data import DataLoader
 
 from etl.align import chat, data, losses, models, process
 from etl.align import job as jobs
 from etl.align.config import Optimizer, Training
+from etl.align.feed import Feed, Held, Packed
 from etl.align.job import CHECKPOINT, LOG, MODEL, RESULT, Job
-from etl.align.methods import METHODS, Batch, Loss, logits
+from etl.align.methods import METHODS, PACKED, Batch, Loss, logits
 from etl.errors import ConfigError, InputError
 
 logger = logging.getLogger(__name__)
@@ -48,44 +48,30 @@ def train(folder: Path) -> None:
         InputError: the set cannot be read, the parent is another, or memory does not hold the model.
     """
     job = jobs.read(folder)
-    training, method = job.training, METHODS[job.training.method]
+    training = job.training
+    method = METHODS[training.method] if job.blocks is None else PACKED
     micro = _micro_batch(training, job.world_size)
-    micros = training.batch // job.world_size // micro
+    share = training.batch // job.world_size
     accelerator = process.begin(
         training.threads,
         job.world_size,
         mixed_precision="bf16" if training.dtype == "bfloat16" else "no",
-        gradient_accumulation_steps=micros,
+        gradient_accumulation_steps=share // micro,
     )
-    rows = data.read(job.table, job.version, training.training_set, training.kind)
-    model, tokenizer = _begin(job, rows)
-    dataset = method.dataset(rows, tokenizer, training.context)
-    steps = _steps(training, len(dataset))
+    model, tokenizer, feed = _begin(job, accelerator)
+    collate = partial(method.collate, filler=tokenizer.pad_token_id)
     optimizer = models.adamw(model, training.optimizer)
     _check_memory(model, training, micro, accelerator)
     model, optimizer = accelerator.prepare(model, optimizer)
-    if method.needs_reference:
-        collate = partial(method.collate, filler=tokenizer.pad_token_id)
-        _add_reference(accelerator, model, dataset, collate, micro)
+    if isinstance(feed, Held) and method.needs_reference:
+        _add_reference(accelerator, model, feed.dataset, collate, micro)
     model.train()
     set_seed(training.seed, device_specific=True)  # of dropout, in models that have it
-    run = _Run(folder, job, accelerator, model, optimizer, steps)
+    run = _Run(folder, job, accelerator, model, optimizer, feed)
     start = run.resume()
-    sampler = data.Steps(
-        len(dataset),
-        training.batch,
-        steps,
-        seed=training.seed,
-        rank=accelerator.process_index,
-        world=accelerator.num_processes,
-        start=start,
-    )
-    loader = DataLoader(dataset, batch_sampler=sampler, collate_fn=list)
-    for step, items in enumerate(loader, start):
-        parts = [method.collate(items[at : at + micro], tokenizer.pad_token_id) for at in range(0, len(items), micro)]
-        run.step(step, parts, method.loss)
-    seen = dataset.rows_of(min(steps * training.batch, len(dataset)))
-    run.finish(tokenizer, rows_seen=seen, left_out=getattr(dataset, "left_out", 0), cut=getattr(dataset, "cut", 0))
+    for step, items in enumerate(feed.batches(start), start):
+        run.step(step, [collate(items[at : at + micro]) for at in range(0, share, micro)], method.loss)
+    run.finish(tokenizer)
 
 
 def _micro_batch(training: Training, world: int) -> int:
@@ -97,28 +83,41 @@ def _micro_batch(training: Training, world: int) -> int:
     return micro
 
 
-def _steps(training: Training, items: int) -> int:
-    steps = max(1, round(training.epochs * items / training.batch))
-    return min(steps, training.max_steps) if training.max_steps else steps
+def _begin(job: Job, accelerator: Accelerator) -> tuple[Any, Any, Feed]:
+    """The model and the tokenizer as training finds them, new or the parent's, and what this process reads."""
+    training, place = job.training, (accelerator.process_index, accelerator.num_processes)
+    if job.blocks is not None:
+        model, tokenizer = _parent(job) if job.parent_location else _new(job)
+        packed = Packed(job, *place)
+        packed.check(tokenizer)
+        return model, tokenizer, packed
+    rows = data.read(job.table, job.version, training.training_set, training.kind)
+    model, tokenizer = _parent(job) if job.parent_location else _new(job, rows)
+    return model, tokenizer, Held(METHODS[training.method].dataset(rows, tokenizer, training.context), training, *place)
 
 
-def _begin(job: Job, rows: Any) -> tuple[Any, Any]:
-    """The model and the tokenizer as training finds them: new, or the parent's."""
+def _new(job: Job, rows: Any = None) -> tuple[Any, Any]:
+    """A model of random weights, and a tokenizer: that of the packing, or one learned from `rows`."""
     training = job.training
-    if job.parent_location is None:
-        if training.architecture is None or training.vocab_size is None:
-            raise ConfigError("a model without a parent needs architecture and vocab_size")
+    template = training.chat_template or "chatml"
+    if job.blocks is not None:
+        tokenizer = models.known_tokenizer(job.blocks.tokenizer, job.blocks.end_of_text, template)
+    elif training.vocab_size is not None:
         texts = (text.as_py() for text in rows["text"])
-        tokenizer = models.train_tokenizer(texts, training.vocab_size, training.chat_template or "chatml")
-        return models.build(training.architecture, tokenizer, training.seed), tokenizer
-    loaded = models.load(job.parent_location)
+        tokenizer = models.train_tokenizer(texts, training.vocab_size, template)
+    if training.architecture is None or (job.blocks is None and training.vocab_size is None):
+        raise ConfigError("a model without a parent needs architecture, and vocab_size or packing")
+    return models.build(training.architecture, tokenizer, training.seed), tokenizer
+
+
+def _parent(job: Job) -> tuple[Any, Any]:
+    training, location = job.training, str(job.parent_location)
+    loaded = models.load(location)
     found = models.weights_sha256(loaded.model)
     if job.parent_sha256 is not None and found != job.parent_sha256:
-        raise InputError(
-            f"{job.parent_location}: the weights have SHA-256 {found[:16]}..., wanted {job.parent_sha256[:16]}..."
-        )
+        raise InputError(f"{location}: the weights have SHA-256 {found[:16]}..., wanted {job.parent_sha256[:16]}...")
     if training.kind != "documents":
-        chat.set_template(loaded.tokenizer, training.chat_template, training.parent or job.parent_location)
+        chat.set_template(loaded.tokenizer, training.chat_template, training.parent or location)
     longest = getattr(loaded.model.config, "max_position_embeddings", None)
     if longest is not None and training.context > longest:
         raise ConfigError(f"context is {training.context}, {training.parent} has {longest}")
@@ -171,29 +170,43 @@ def _add_reference(accelerator: Accelerator, model: Any, dataset: data.Rows, col
 class _Run:
     """A training under way: its steps, its log, its checkpoints."""
 
-    def __init__(self, folder: Path, job: Job, accelerator: Accelerator, model: Any, optimizer: Any, steps: int):
+    def __init__(self, folder: Path, job: Job, accelerator: Accelerator, model: Any, optimizer: Any, feed: Feed):
         self.folder, self.job, self.accelerator = folder, job, accelerator
-        self.model, self.optimizer, self.steps = model, optimizer, steps
+        self.model, self.optimizer, self.feed = model, optimizer, feed
         self.first: dict[str, float] = {}
         self.last: dict[str, float] = {}
+        self.begun = 0  # the step that this process begins with
         self.tokens = 0
         self.seconds = 0.0
 
+    @property
+    def steps(self) -> int:
+        return self.feed.steps
+
     def resume(self) -> int:
         """Go on from the last checkpoint, if there is one; the step to go on with."""
+        if self.accelerator.is_main_process:
+            for unfinished in self.folder.glob(f".{CHECKPOINT}*"):
+                shutil.rmtree(unfinished)
         found = checkpoints(self.folder)
         if not found:
             self._log_from([])
             return 0
         step, path = found[-1]
         self.accelerator.load_state(str(path))
-        lines = [json.loads(line) for line in (self.folder / LOG).read_text(encoding="utf-8").splitlines()]
-        lines = [line for line in lines if line["step"] < step]
+        self.feed.load_state_dict(json.loads((path / self._position).read_text(encoding="utf-8")))
+        lines = [line for line in jobs.log(self.folder) if line["step"] < step]
         self.first, self.last = lines[0], lines[-1]
         self.tokens, self.seconds = lines[-1]["tokens"], lines[-1]["seconds"]
+        self.begun = step
         self._log_from(lines)
         logger.info("%s: resumed at step %d of %d", self.job.training.model, step, self.steps)
         return step
+
+    @property
+    def _position(self) -> str:
+        """The file of a checkpoint that says how far this process has read."""
+        return f"position-{self.accelerator.process_index}.json"
 
     def _log_from(self, lines: Sequence[dict[str, Any]]) -> None:
         if self.accelerator.is_main_process:
@@ -212,6 +225,7 @@ class _Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         sums: dict[str, torch.Tensor] = {}
+        norm = 0.0
         for part in parts:
             batch = {name: value.to(accelerator.device) for name, value in part.items()}
             with accelerator.accumulate(self.model):
@@ -220,7 +234,7 @@ class _Run:
                 scale = len(parts) * accelerator.num_processes / count
                 accelerator.backward(found["loss"] * scale)
                 if accelerator.sync_gradients:
-                    accelerator.clip_grad_norm_(self.model.parameters(), training.optimizer.clip)
+                    norm = accelerator.clip_grad_norm_(self.model.parameters(), training.optimizer.clip)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             for name, value in found.items():
@@ -236,6 +250,8 @@ class _Run:
             "steps": self.steps,
             **{name: value / count for name, value in zip(sums, values, strict=True)},
             "lr": rate,
+            "gradient_norm": float(norm),
+            "is_resumed": 0 < self.begun == step,
             "tokens": self.tokens,
             "tokens_per_second": tokens / max(1e-9, time.perf_counter() - began),
             "seconds": self.seconds,
@@ -253,18 +269,19 @@ class _Run:
         return [float(value) for value in summed.cpu()]
 
     def _checkpoint(self, step: int) -> None:
-        """Weights, moments and random states; complete when the folder gets its name."""
+        """Weights, moments, random states and places of reading; complete when the folder gets its name."""
         unfinished = self.folder / f".{CHECKPOINT}{step}"
         self.accelerator.save_state(str(unfinished))
+        (unfinished / self._position).write_text(json.dumps(self.feed.state_dict()), encoding="utf-8")
         self.accelerator.wait_for_everyone()
         if self.accelerator.is_main_process:
-            older = checkpoints(self.folder)
             unfinished.rename(self.folder / f"{CHECKPOINT}{step}")
-            for _, path in older:
-                shutil.rmtree(path)
+            for _, path in checkpoints(self.folder)[: -self.job.training.checkpoints]:
+                # Half a checkpoint must not have the name of a whole one, at no moment.
+                shutil.rmtree(path.rename(path.with_name(f".{path.name}")))
         self.accelerator.wait_for_everyone()
 
-    def finish(self, tokenizer: Any, *, rows_seen: int, left_out: int, cut: int) -> None:
+    def finish(self, tokenizer: Any) -> None:
         """Save weights and tokenizer, and say what was done."""
         accelerator = self.accelerator
         accelerator.wait_for_everyone()
@@ -276,7 +293,7 @@ class _Run:
         model.save_pretrained(target, state_dict=state)
         tokenizer.save_pretrained(target)
         saved = models.load(str(target))
-        counted = ("step", "steps", "lr", "tokens", "tokens_per_second", "seconds")
+        counted = ("step", "steps", "lr", "gradient_norm", "is_resumed", "tokens", "tokens_per_second", "seconds")
         metrics = {f"first_{name}": value for name, value in self.first.items() if name not in counted}
         metrics |= {f"last_{name}": value for name, value in self.last.items() if name not in counted}
         result = {
@@ -286,8 +303,8 @@ class _Run:
             "steps": self.steps,
             "tokens": self.tokens,
             "seconds": self.seconds,
-            "rows": rows_seen,
-            "metrics": {**metrics, "rows_left_out": float(left_out), "rows_cut": float(cut)},
+            "rows": self.feed.rows_seen(),
+            "metrics": {**metrics, "rows_left_out": float(self.feed.left_out), "rows_cut": float(self.feed.cut)},
             "environment": environment(accelerator),
         }
         unfinished = self.folder / f".{RESULT}"

@@ -54,14 +54,21 @@ def encoder(name: str = GPT2) -> Callable[[Sequence[str]], list[list[int]]]:
     return lambda texts: [encode(text) for text in texts]
 
 
+def encoding(name: str) -> tiktoken.Encoding:
+    """The encoding that is called ``gpt2`` or ``tiktoken:<name>``; `counter` says what it raises."""
+    if name == GPT2:
+        return _gpt2()
+    if not name.startswith(TIKTOKEN_PREFIX):
+        raise ValueError(_unknown(name))
+    return _tiktoken(name.removeprefix(TIKTOKEN_PREFIX))
+
+
 @functools.cache
 def _encoder(name: str) -> Encoder:
-    if name == GPT2:
-        return _gpt2().encode_ordinary
     if name == BYTES:
         return lambda text: list(_valid(text).encode())
-    if name.startswith(TIKTOKEN_PREFIX):
-        return _tiktoken(name.removeprefix(TIKTOKEN_PREFIX)).encode_ordinary
+    if name == GPT2 or name.startswith(TIKTOKEN_PREFIX):
+        return encoding(name).encode_ordinary
     if name.endswith(".json"):
         return _tokenizer_json(name)
     raise ValueError(_unknown(name))

@@ -229,6 +229,13 @@ def training_packings(documents: DataFrame, blocks: DataFrame, params: PackParam
     )
 
 
+def content_hash(blocks: DataFrame, training_set: str, packing: str) -> DataFrame:
+    """One row: the hash of the blocks of a packing, as `training_packings` has it."""
+    mine = blocks.where((F.col("training_set") == training_set) & (F.col("packing") == packing))
+    shards = mine.groupBy("shard").agg(_hash_in_order("block", block_hash()).alias("shard_hash"))
+    return shards.agg(_hash_in_order("shard", F.col("shard_hash")).alias("content_hash"))
+
+
 def block_hash() -> Column:
     """SHA-256 of the ids of a block and the starts of its pieces, as JSON arrays without spaces, hex.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import os
+import shutil
 import signal
 import subprocess
 import time
@@ -21,7 +22,7 @@ from etl.align import launch, methods, train
 from etl.align.config import Optimizer, Training
 from etl.align.job import RESULT, Job
 from etl.errors import ConfigError, InputError, TrainingError
-from tests.align import tiny
+from tests.align import packs, tiny
 from tests.align.tiny import Saved
 
 QUIET = {**os.environ, "TOKENIZERS_PARALLELISM": "false"}
@@ -66,6 +67,73 @@ def started(training: Training, folder: Path, table: str, name: str = "cpu") -> 
 
 
 TRAINING = dataclasses.replace(tiny.BASE, training_set="set", context=32, max_steps=None, epochs=3.0)
+
+
+@pytest.fixture(scope="module")
+def blocks(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return packs.write(tmp_path_factory.mktemp("packed"))
+
+
+def trained(folder: Path, job: Job) -> dict[str, Any]:
+    folder.mkdir(exist_ok=True)
+    jobs.write(folder, job)
+    train.train(folder)
+    return result_of(folder)
+
+
+def test_an_epoch_of_a_packed_set_reads_as_many_tokens_as_were_packed(blocks: Path, tmp_path: Path) -> None:
+    once = dataclasses.replace(packs.TRAINING, epochs=1.0)
+    result = trained(tmp_path / "job", packs.job(blocks, once))
+    assert result["tokens"] == packs.TOKENS
+    assert result["rows"] == len(packs.TEXTS)
+    assert result["steps"] == -(-len(packs.blocks()) // once.batch)
+    assert result["metrics"]["last_loss"] < result["metrics"]["first_loss"]
+
+
+def test_blocks_are_learned_from_as_the_same_documents_in_memory(blocks: Path, tmp_path: Path) -> None:
+    """Both read the same stream of tokens in the same blocks, as far as a shard goes; to the bit."""
+    parent = trained(tmp_path / "parent", packs.job(blocks, dataclasses.replace(packs.TRAINING, max_steps=1)))
+    place = str(tmp_path / "parent" / "model")
+    change = {"parent": "parent", "architecture": None, "batch": 4, "micro_batch": 2, "epochs": 1.0, "max_steps": 4}
+    training = dataclasses.replace(packs.TRAINING, **change)
+    packed = packs.job(blocks, training, parent=place)
+    held = dataclasses.replace(packed, blocks=None, training=dataclasses.replace(training, packing=None))
+    found = [trained(tmp_path / name, job) for name, job in (("packed", packed), ("held", held))]
+    assert found[0]["weights_sha256"] == found[1]["weights_sha256"] != parent["weights_sha256"]
+
+
+class _Killed(BaseException):
+    pass
+
+
+def test_a_training_that_ends_after_any_step_goes_on_to_the_same_weights(
+    blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The batch does not divide an epoch, so its last step is smaller. A real kill takes seconds, see below."""
+    job = packs.job(blocks, dataclasses.replace(packs.TRAINING, epochs=2.0, checkpoint_steps=1, checkpoints=2))
+    whole = trained(tmp_path / "whole", job)
+    assert whole["steps"] == 6
+    step_of, left = train._Run.step, [0]
+
+    def step(run: train._Run, *args: Any) -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise _Killed
+        step_of(run, *args)
+
+    monkeypatch.setattr(train._Run, "step", step)
+    for steps in range(1, whole["steps"]):
+        folder = tmp_path / f"{steps}"
+        left[0] = steps
+        with pytest.raises(_Killed):
+            trained(folder, job)
+        assert [step for step, _ in train.checkpoints(folder)] == list(range(max(1, steps - 1), steps + 1))
+        left[0] = whole["steps"]
+        assert trained(folder, job)["weights_sha256"] == whole["weights_sha256"]
+        lines = jobs.log(folder)
+        assert [line["step"] for line in lines] == list(range(whole["steps"]))
+        assert [line["step"] for line in lines if line["is_resumed"]] == [steps]
+        assert lines[-1]["tokens"] == whole["tokens"] == 2 * packs.TOKENS
 
 
 @pytest.mark.slow
