@@ -90,21 +90,32 @@ def load_extended(folder: str, name: str, kind: type[T], *, joined: str) -> T:
     """The frozen dataclass `kind` in a file of ``conf/<folder>`` that may name another in the key ``extends``.
 
     It then has what the other has and it does not say itself, and in the list `joined` the items of the other before
-    its own.
+    its own. Where ``extends`` is a mapping, `name` in it is the other, and its other keys are put into each of these
+    items: ``extends: {name: fineweb, except_crawls: ["code:*"]}``.
 
     Raises:
-        ConfigError: as `find` and `load`; or files extend each other in a ring.
+        ConfigError: as `find` and `load`; or files extend each other in a ring, or a key that is put into an item is
+            there already.
     """
     path = find(folder, name)
-    data, seen = read_yaml(path), [name]
-    while (base := data.pop("extends", None)) is not None:
-        if base in seen:
-            raise ConfigError(f"{path}: extends itself, by way of {', '.join([*seen, str(base)])}")
-        seen.append(base)
-        below = read_yaml(find(folder, str(base)))
-        data = {**below, **data, joined: [*(below.get(joined) or ()), *(data.get(joined) or ())]}
-        data |= {"extends": below["extends"]} if "extends" in below else {}
-    return build(data, kind, origin=str(path))
+    return build(_extended(folder, path, read_yaml(path), joined, [name]), kind, origin=str(path))
+
+
+def _extended(folder: str, path: Path, data: dict[str, Any], joined: str, seen: Sequence[str]) -> dict[str, Any]:
+    extends = data.pop("extends", None)
+    if extends is None:
+        return data
+    added = dict(extends) if isinstance(extends, Mapping) else {"name": extends}
+    base = str(added.pop("name", None))
+    if base in seen:
+        raise ConfigError(f"{path}: extends itself, by way of {', '.join([*seen, base])}")
+    other = find(folder, base)
+    below = _extended(folder, other, read_yaml(other), joined, [*seen, base])
+    items = [dict(item) for item in below.get(joined) or ()]
+    twice = sorted({key for item in items for key in added if key in item})
+    if twice:
+        raise ConfigError(f"{path}: extends {base} with {', '.join(twice)}, which {joined} of it have already")
+    return {**below, **data, joined: [*({**item, **added} for item in items), *(data.get(joined) or ())]}
 
 
 def override(data: Mapping[str, Any], assignments: Sequence[str]) -> dict[str, Any]:

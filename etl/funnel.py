@@ -69,7 +69,7 @@ class Funnel:
 
     `pages` are the records whose type can hold one; `corpus_tokens` are what is left of `kept_tokens` after the recipe
     has removed lines; `idle` are the rules of the recipe that dropped nothing; `duplicates` are the methods by which it
-    looks for duplicates, None where the recipe is not known.
+    looks for duplicates, None where the recipe is not known. `unmatched` are names of crawls in it that no crawl has.
     """
 
     recipe: str
@@ -82,6 +82,7 @@ class Funnel:
     corpus_tokens: int
     idle: tuple[str, ...]
     duplicates: tuple[str, ...] | None
+    unmatched: tuple[str, ...] = ()
 
     @property
     def no_pages(self) -> int:
@@ -100,8 +101,7 @@ def reason(rule: str, recipe: Recipe | None) -> str:
     """Why a rule drops, in words."""
     for each in recipe.rules if recipe is not None else ():
         if each.name == rule:
-            only = f", in {', '.join(each.languages)}" if each.languages else ""
-            return f"{each.signal} {each.wanted()}{only}"
+            return f"{each.signal} {each.wanted()}{each.only()}"
     return REASONS.get(rule, rule)
 
 
@@ -151,7 +151,12 @@ def read(lake: Lake, name: str) -> Funnel:
         corpus_tokens=(corpus and corpus["tokens"]) or 0,
         idle=tuple(rule.name for rule in recipe.rules if rule.name not in dropping) if recipe is not None else (),
         duplicates=recipe.duplicates if recipe is not None else None,
+        unmatched=recipe.unmatched(_crawls(lake)) if recipe is not None else (),
     )
+
+
+def _crawls(lake: Lake) -> list[str]:
+    return [row["crawl"] for row in lake.read(tables.WARC_FILES).select("crawl").distinct().collect()]
 
 
 def show(lake: Lake, recipe: str, console: Console) -> None:
@@ -204,6 +209,8 @@ def draw(funnel: Funnel, console: Console) -> None:
         notes.append(f"{funnel.corpus_tokens:,} tokens are left in the corpus after the recipe has removed lines")
     if funnel.idle:
         notes.append(f"{len(funnel.idle)} more rules of the recipe dropped nothing")
+    if funnel.unmatched:
+        notes.append(f"no crawl of this lake is named as the recipe says: {', '.join(funnel.unmatched)}")
     for note in notes:
         console.print(f"  {note}", highlight=False, style="dim", soft_wrap=True)
 

@@ -92,6 +92,25 @@ def test_a_wrong_rule_is_explained(tmp_path: Path, rule: str, problem: str) -> N
         config.load(path, Recipe)
 
 
+def test_what_is_inherited_can_be_for_some_crawls_alone(tmp_path: Path) -> None:
+    bottom, top = tmp_path / "bottom.yaml", tmp_path / "top.yaml"
+    bottom.write_text("extends: raw\nname: bottom\nrules: [{name: a, signal: words, min: 1}]\n")
+    head = f"extends: {{name: {bottom}, except_crawls: ['code:*']}}\nname: top\n"
+    top.write_text(f"{head}rules: [{{name: b, signal: words, max: 9, crawls: ['code:*']}}]\n")
+    recipe = config.load_extended("recipes", str(top), Recipe, joined="rules")
+    assert [(rule.name, rule.crawls, rule.except_crawls) for rule in recipe.rules] == [
+        ("a", None, ("code:*",)),
+        ("b", ("code:*",), ()),
+    ]
+    assert (recipe.name, recipe.duplicates) == ("top", ()), "all but rules as before"
+    bottom.write_text("name: bottom\nrules: [{name: a, signal: words, min: 1, except_crawls: [web]}]\n")
+    with pytest.raises(ConfigError, match="with except_crawls, which rules of it have already"):
+        config.load_extended("recipes", str(top), Recipe, joined="rules")
+    bottom.write_text(f"extends: {top}\nname: bottom\nrules: []\n")
+    with pytest.raises(ConfigError, match="extends itself, by way of"):
+        config.load_extended("recipes", str(top), Recipe, joined="rules")
+
+
 def test_shares_must_add_up(tmp_path: Path) -> None:
     path = tmp_path / "mixture.yaml"
     path.write_text("name: x\ntokens: 10\nsources: [{name: a, share: 0.5}, {name: b, share: 0.4}]\n")

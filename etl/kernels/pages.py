@@ -31,6 +31,7 @@ class Capture(NamedTuple):
     mime: str
     declared_charset: str | None = None
     http_rights: str | None = None
+    crawl: str = ""
 
     @classmethod
     def of(cls, row: Mapping[str, Any]) -> Capture:
@@ -41,6 +42,7 @@ class Capture(NamedTuple):
             row["content_mime_detected"],
             row["content_charset_declared"],
             row["http_rights"],
+            row["crawl"],
         )
 
 
@@ -96,7 +98,7 @@ class Cascade(Protocol):
         """What they read: ``language`` of all visible text, or fields of `Page`."""
 
     def rejects(self, found: Mapping[str, Any]) -> Skip | None:
-        """The first rule that no main text could satisfy, given some of the signals."""
+        """The first rule that no main text could satisfy, given the crawl and some of the signals."""
 
 
 def read(
@@ -161,7 +163,7 @@ class _Draft:
         self.content = ""
 
     def reject(self, cascade: Cascade, found: Mapping[str, Any]) -> None:
-        self.know(skipped=cascade.rejects(found))
+        self.know(skipped=cascade.rejects({**found, "crawl": self.capture.crawl}))
 
     @property
     def text(self) -> str:

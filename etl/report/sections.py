@@ -319,7 +319,7 @@ RIGHTS = {
     "no_index": "noindex for all crawlers",
     "no_ai": "against training of models (noai, train-ai=n and alike)",
     "tdm_reserved": "text and data mining reserved (TDMRep)",
-    "licensed": "a licence, mostly of Creative Commons",
+    "licensed": "a licence",
 }
 
 

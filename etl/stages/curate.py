@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import or_
 from typing import Any
 
 import pyarrow as pa
@@ -23,6 +25,7 @@ from etl.stages.rules import (
     SIGNAL_TABLES,
     SIGNALS,
     Rule,
+    fits,
     is_value,
     scorer_of,
     table_of,
@@ -129,6 +132,7 @@ class Recipe:
     `remove_repeats`: lines, paragraphs and runs of words of other kept documents that are cut out of the text.
     `mask`: kinds of personal data (`etl.kernels.pii.KINDS`) that have a placeholder in the text that is kept.
     `remove_lines`: none, c4, fineweb or refinedweb, a line filter applied to that text.
+    `as_is`: names and patterns of crawls, such as ``code:*``, to whose texts nothing of these three is done.
     """
 
     __pydantic_config__ = STRICT
@@ -143,6 +147,7 @@ class Recipe:
     remove_lines: str = "none"
     mask: tuple[str, ...] = ()
     remove_repeats: Repeats = Repeats()
+    as_is: tuple[str, ...] = ()
     scorers: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -175,6 +180,12 @@ class Recipe:
         """The scorers that rules and preferences read, in the order in which they are needed."""
         signals = [*(rule.signal for rule in self.rules), *(preference.signal for preference in self.survivor)]
         return tuple(dict.fromkeys(scorer for signal in signals if (scorer := scorer_of(signal))))
+
+    def unmatched(self, crawls: Iterable[str]) -> tuple[str, ...]:
+        """Names and patterns of crawls in rules and `as_is` that fit none of these."""
+        named = [*self.as_is, *(pattern for rule in self.rules for pattern in rule.crawl_patterns)]
+        known = tuple(crawls)
+        return tuple(each for each in dict.fromkeys(named) if not any(fits(crawl, [each]) for crawl in known))
 
     @property
     def models(self) -> dict[str, str]:
@@ -313,7 +324,8 @@ def _gates(recipe: Recipe) -> list[_Check]:
 
 def _skipped(recipe: Recipe, skipped: Column) -> _Check:
     """The rule by which a page was left out before its text was extracted; another recipe may not have that rule."""
-    is_ours = F.coalesce(skipped["rule"].isin([rule.name for rule in recipe.rules]), F.lit(False))
+    ours = [(skipped["rule"] == rule.name) & rule.about() for rule in recipe.rules]
+    is_ours = F.coalesce(reduce(or_, ours, F.lit(False)), F.lit(False))
     other = F.concat(F.lit("left out by a rule that this recipe lacks, extract again: "), skipped["detail"])
     return _Check(
         F.when(is_ours, skipped["stage"]).otherwise("documents"),
@@ -334,7 +346,10 @@ def _rules(recipe: Recipe) -> list[_Check]:
         if scorer and scorer not in asked:
             asked.add(scorer)
             detail = F.lit(f"no score by {recipe.models[scorer]} yet")
-            checks.append(_Check("document_scores", NOT_SCORED, F.col(scorer).isNull(), detail, scorer))
+            # A document that no rule on the score is about needs none.
+            is_asked = reduce(or_, [each.counts() for each in recipe.rules if scorer_of(each.signal) == scorer])
+            lacks = F.col(scorer).isNull() & is_asked
+            checks.append(_Check("document_scores", NOT_SCORED, lacks, detail, scorer))
         fails = rule.fails() if scorer is None else rule.fails() & F.col(scorer).isNotNull()
         checks.append(
             _Check(
@@ -466,7 +481,7 @@ def corpus(
 def _rewritten(rows: DataFrame, params: CorpusParams) -> DataFrame:
     """`rows` with `text` masked and without what others repeat, then without the lines that the recipe removes.
 
-    Texts left empty stay, as empty.
+    Texts left empty stay, as empty. Those of crawls that the recipe leaves as they are do not change.
 
     The tokens of a text that changes are counted anew.
     """
@@ -493,7 +508,11 @@ def _rewritten(rows: DataFrame, params: CorpusParams) -> DataFrame:
                 else [()] * len(before)
                 for name in ("personal", "repeated")
             ]
-            after = list(map(rewrite, before, *spans))
+            keeps = [fits(crawl, recipe.as_is) for crawl in batch.column("crawl").to_pylist()]
+            after = [
+                text if keep else rewrite(text, personal, repeated)
+                for keep, text, personal, repeated in zip(keeps, before, *spans, strict=True)
+            ]
             lengths = batch.column("tokens").to_pylist()
             changed = [place for place, text in enumerate(after) if text != before[place]]
             for place, length in zip(changed, counter([after[place] for place in changed]), strict=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any
 
@@ -90,6 +90,7 @@ def documents(captures: DataFrame, warc_files: DataFrame, url_signals: DataFrame
     by_url = [rule for rule in params.cascade if table_of(rule.signal) == tables.URL_SIGNALS.name]
     early = tuple(rule for rule in params.cascade if rule not in by_url)
     cascade = Early(early) if early else None
+    decisive = (*_DECISIVE, "crawl") if cascade and cascade.asks_crawl else _DECISIVE
 
     def work(items: Sequence[pages.Capture], begin: Begin) -> list[pages.Page]:
         return pages.read(
@@ -110,7 +111,7 @@ def documents(captures: DataFrame, warc_files: DataFrame, url_signals: DataFrame
                 rows = iter(batch.select(_NEEDED).to_pylist())
                 found: list[pages.Page] = []
                 while group := list(islice(rows, PAGES_AT_ONCE)):
-                    found += _read(group, known, sandbox)
+                    found += _read(group, known, sandbox, decisive)
                 yield pa.RecordBatch.from_arrays(
                     [
                         *(batch.column(name) for name in _PASSED),
@@ -119,8 +120,13 @@ def documents(captures: DataFrame, warc_files: DataFrame, url_signals: DataFrame
                     names=[*_PASSED, *pages.Page._fields],
                 )
 
-    bad = url_signals.select("doc_id", _left_out(by_url).alias("left_out")).where("left_out IS NOT NULL")
-    found = captures.where(is_page()).join(F.broadcast(bad), "doc_id", how="left")
+    # Addresses that some crawl would not have are few; whether this one would is known beside the capture.
+    somewhere = [replace(rule, crawls=None, except_crawls=()) for rule in by_url]
+    bad = url_signals.where(_left_out(somewhere).isNotNull()).select(
+        "doc_id", *sorted({rule.signal for rule in by_url})
+    )
+    found = captures.where(is_page()).join(F.broadcast(bad.withColumn("is_bad", F.lit(True))), "doc_id", how="left")
+    found = found.withColumn("left_out", F.when(F.col("is_bad"), _left_out(by_url)))
     found = found.join(warc_files.select("warc_filename", "location"), "warc_filename", how="left")
     # By hash of the digest, so that equal payloads meet, and a host with slow pages is spread over all tasks.
     tasks = partitions(captures.sparkSession)
@@ -192,11 +198,12 @@ def _read(
     rows: Sequence[dict[str, Any]],
     known: dict[tuple[Any, ...], pages.Page],
     sandbox: Sandbox[pages.Capture, pages.Page],
+    decisive: Sequence[str] = _DECISIVE,
 ) -> list[pages.Page]:
     """The pages of some captures, in order. `known` holds pages by what decides them, first read first."""
     found: list[pages.Page | None] = []
     asked: dict[tuple[Any, ...], pages.Capture] = {}
-    keys = [tuple(row[name] for name in _DECISIVE) for row in rows]
+    keys = [tuple(row[name] for name in decisive) for row in rows]
     for row, key in zip(rows, keys, strict=True):
         page = _left_out_page(row) or known.get(key)
         if page is None and key not in asked:

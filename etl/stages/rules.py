@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import reduce
+from operator import and_, or_
 from typing import Any
 
 from pyspark.sql import Column
@@ -43,12 +46,25 @@ def table_of(signal: str) -> str | None:
     return tables.DOCUMENT_SCORES.name if scorer_of(signal) else SIGNALS.get(signal)
 
 
+def fits(crawl: str, patterns: Iterable[str]) -> bool:
+    """Whether one of `patterns` fits the name of a crawl; a star in it stands for any characters, or none."""
+    return any(re.fullmatch(".*".join(map(re.escape, each.split("*"))), crawl, re.DOTALL) for each in patterns)
+
+
+def crawl_fits(patterns: Sequence[str]) -> Column:
+    """The same as a condition on the column `crawl`."""
+    likes = [re.sub(r"([\\%_])", r"\\\1", each).replace("*", "%") for each in patterns]
+    return reduce(or_, [F.col("crawl").like(each) for each in likes], F.lit(False))
+
+
 @dataclass(frozen=True)
 class Rule:
     """One condition that a document must meet. Exactly one bound is given; `min` and `max` are inclusive.
 
-    With `languages`, the rule only counts for documents of these languages. `by_language` gives the bound of some
-    languages, in place of `min` or `max`, which is that of the others. A signal that is missing fails.
+    With `languages`, the rule only counts for documents of these languages; with `crawls`, for those of crawls that
+    one of these patterns fits (``CC-MAIN-*``), with `except_crawls` for those that none of these fits (``code:*``).
+    `by_language` gives the bound of some languages, in place of `min` or `max`, which is that of the others. A signal
+    that is missing fails.
     """
 
     __pydantic_config__ = STRICT
@@ -60,6 +76,8 @@ class Rule:
     one_of: tuple[str, ...] | None = None
     none_of: tuple[str, ...] | None = None
     languages: tuple[str, ...] | None = None
+    crawls: tuple[str, ...] | None = None
+    except_crawls: tuple[str, ...] = ()
     by_language: Mapping[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -68,12 +86,35 @@ class Rule:
             raise ValueError(f"rule {self.name!r} has {bounds or 'no bound'}, wanted one of min, max, one_of, none_of")
         if self.by_language and self.threshold is None:
             raise ValueError(f"rule {self.name!r} has by_language beside {bounds[0]}, wanted it beside min or max")
+        if self.crawls == () or "" in (*(self.crawls or ()), *self.except_crawls):
+            raise ValueError(f"rule {self.name!r} has an empty list or name of crawls, wanted names such as CC-MAIN-*")
         if not self.is_known():
             raise ValueError(f"rule {self.name!r} reads {self.signal!r}, which no table of signals has")
 
     def is_known(self) -> bool:
         """Whether there can be such a signal: which scorers there are is known where the recipe is used."""
         return table_of(self.signal) is not None
+
+    @property
+    def crawl_patterns(self) -> tuple[str, ...]:
+        """All names and patterns of crawls that the rule knows."""
+        return (*(self.crawls or ()), *self.except_crawls)
+
+    def is_about(self, crawl: str) -> bool:
+        """Whether the rule counts for documents of a crawl."""
+        return (self.crawls is None or fits(crawl, self.crawls)) and not fits(crawl, self.except_crawls)
+
+    def about(self) -> Column:
+        """The same as a condition on `crawl`."""
+        listed = F.lit(True) if self.crawls is None else crawl_fits(self.crawls)
+        return listed & ~crawl_fits(self.except_crawls) if self.except_crawls else listed
+
+    def counts(self) -> Column:
+        """Condition on the joined signals, never null: the rule is about a document of this language and crawl."""
+        conditions = [self.about()] if self.crawl_patterns else []
+        if self.languages:
+            conditions.append(F.coalesce(F.col("language").isin(*self.languages), F.lit(False)))
+        return reduce(and_, conditions, F.lit(True))
 
     @property
     def threshold(self) -> float | None:
@@ -96,8 +137,7 @@ class Rule:
             passes = value >= bound if self.min is not None else value <= bound
         else:
             passes = value.isin(*self.one_of) if self.one_of is not None else ~value.isin(*(self.none_of or ()))
-        fails = ~F.coalesce(passes, F.lit(False))
-        return fails & F.coalesce(F.col("language").isin(*self.languages), F.lit(False)) if self.languages else fails
+        return ~F.coalesce(passes, F.lit(False)) & self.counts()
 
     def passes(self, value: Any, language: str | None = None) -> bool:
         """The same for the value of one document in a language."""
@@ -109,6 +149,12 @@ class Rule:
             bound = self.by_language.get(language or "", self.threshold)
             return bool(value >= bound if self.min is not None else value <= bound)
         return value in self.one_of if self.one_of is not None else value not in (self.none_of or ())
+
+    def only(self) -> str:
+        """Of which documents it is asked, in words that go on after the bound; empty where of all."""
+        languages = f", in {', '.join(self.languages)}" if self.languages else ""
+        crawls = f", of {', '.join(self.crawls)}" if self.crawls else ""
+        return languages + crawls + (f", not of {', '.join(self.except_crawls)}" if self.except_crawls else "")
 
     def skip(self) -> Column:
         """What `documents.skipped` says of a page that fails."""
@@ -170,13 +216,18 @@ class Early:
         return table_of(rule.signal) == tables.URL_SIGNALS.name or rule.signal in HEAD_SIGNALS
 
     @property
+    def asks_crawl(self) -> bool:
+        """Whether two captures of the same bytes can differ in what becomes of them."""
+        return any(rule.crawl_patterns for rule in self.rules)
+
+    @property
     def signals(self) -> frozenset[str]:
         return frozenset(rule.signal for rule in self.rules)
 
     def rejects(self, found: Mapping[str, Any]) -> Skip | None:
-        """The first rule that a page fails, by those of the signals that are known of it."""
+        """The first rule that a page fails, by its crawl and those of the signals that are known of it."""
         for rule in self.rules:
-            if rule.signal not in found:
+            if rule.signal not in found or not rule.is_about(found["crawl"]):
                 continue
             value = found[rule.signal]
             is_sure = rule.signal != "language" or (found["language_score"] or 0.0) >= SURE_LANGUAGE_SCORE

@@ -12,7 +12,7 @@ from pyspark.sql import Row, SparkSession
 
 from etl import tables
 from etl.stages.curate import Alarm, CorpusParams, Preference, Recipe, corpus, dispositions
-from etl.stages.rules import Early, Rule
+from etl.stages.rules import Early, Rule, crawl_fits, fits
 from etl.tables import Table
 
 RECIPE = Recipe(
@@ -222,6 +222,80 @@ def test_a_page_that_was_left_out_has_the_language_of_all_its_text(decided: dict
     assert decided["german"]["failed_rules"] == ["language"], "nothing else was measured"
 
 
+SCOPED = replace(
+    RECIPE,
+    rules=(
+        Rule("language", "language", one_of=("en",), except_crawls=("code:*",)),
+        Rule("min_words", "words", min=3, crawls=("CC-*", "web"), except_crawls=("CC-old",)),
+        Rule("quality", "quality.score", min=0.5, crawls=("CC-*",)),
+    ),
+    duplicates=(),
+)
+
+
+def test_a_rule_is_asked_of_the_crawls_that_it_is_about(spark: SparkSession) -> None:
+    texts = [annotated(doc_id, text, language="fr") for doc_id, text in (("web", "x"), ("code", "x"), ("old", "x"))]
+    texts.append(annotated("cc", "one two three"))
+    captures = [
+        page("web", 1, crawl="web"),
+        page("code", 2, crawl="code:x"),
+        page("old", 3, crawl="CC-old"),
+        page("cc", 4, crawl="CC-MAIN-2024-10"),
+    ]
+    found = {row["doc_id"]: row for row in judge(spark, captures, texts, recipe=SCOPED)}
+    assert {doc_id: row["failed_rules"] for doc_id, row in found.items()} == {
+        "web": ["language", "min_words"],
+        "code": [],
+        "old": ["language"],
+        "cc": ["not_scored"],
+    }
+    assert found["code"]["decision"] == "kept", "no rule on a score is about it, so it waits for none"
+
+
+def test_a_page_that_was_left_out_by_a_rule_about_others_is_to_be_extracted_again(spark: SparkSession) -> None:
+    why = {"stage": "documents", "rule": "language", "signal": "language", "detail": "language is fr"}
+    skipped = [{"doc_id": doc_id, "warc_filename": "w", "extractor": "e", "skipped": why} for doc_id in ("code", "web")]
+    captures = [page("code", 1, crawl="code:x"), page("web", 2, crawl="web"), page("cc", 3, crawl="CC-1")]
+    texts = [annotated("cc", "one two three")]
+    rules = {row["doc_id"]: row["rule"] for row in judge(spark, captures, texts, recipe=SCOPED, others=skipped)}
+    assert rules == {"code": "not_extracted", "web": "language", "cc": "not_scored"}
+
+
+PATTERNS = ["*", "code:*", "*:x", "CC-*-10", "100%", "a_b", "a\\*", "a*b*", "[a]?"]
+CRAWLS = [
+    "",
+    "code:x",
+    "code:",
+    "codes",
+    "CC-MAIN-2024-10",
+    "CC-10",
+    "100%",
+    "100x",
+    "a_b",
+    "axb",
+    "a\\c",
+    "a-b-",
+    "[a]?",
+]
+
+
+def test_patterns_of_crawls_fit_the_same_in_python_and_in_spark(spark: SparkSession) -> None:
+    frame = spark.createDataFrame([(crawl,) for crawl in CRAWLS], "crawl string")
+    columns = [crawl_fits([pattern]).alias(str(place)) for place, pattern in enumerate(PATTERNS)]
+    for row in frame.select("crawl", *columns).collect():
+        assert list(row)[1:] == [fits(row["crawl"], [pattern]) for pattern in PATTERNS]
+    assert [crawl for crawl in CRAWLS if fits(crawl, ["a_b", "a\\*", "CC-*-10", "[a]?"])] == [
+        *("CC-MAIN-2024-10", "a_b", "a\\c", "[a]?")
+    ]
+
+
+def test_names_of_crawls_that_no_crawl_has_are_known() -> None:
+    recipe = replace(SCOPED, as_is=("books:*", "code:*"))
+    assert recipe.unmatched(["web", "code:linux"]) == ("books:*", "CC-*", "CC-old")
+    with pytest.raises(ValueError, match="an empty list or name of crawls"):
+        Rule("r", "words", min=1, crawls=())
+
+
 def test_a_rule_says_the_same_in_python_and_in_spark(spark: SparkSession) -> None:
     """Of every kind of bound, at it and on both sides, for a language with a bound of its own and others."""
     rules = [
@@ -240,9 +314,11 @@ def test_a_rule_says_the_same_in_python_and_in_spark(spark: SparkSession) -> Non
 def test_only_rules_that_no_main_text_could_satisfy_are_tried_early() -> None:
     early = Early(Early.of(RECIPE.rules))
     assert [rule.name for rule in early.rules] == ["language", "list"]
-    sure, unsure = {"language": "fr", "language_score": 0.9}, {"language": "fr", "language_score": 0.5}
-    assert early.rejects(unsure) is None
-    assert early.rejects({"language": "en", "language_score": 0.9}) is None
+    sure = {"language": "fr", "language_score": 0.9, "crawl": "code:x"}
+    assert early.rejects({**sure, "language_score": 0.5}) is None
+    assert early.rejects({**sure, "language": "en"}) is None
+    assert not early.asks_crawl and Early(SCOPED.rules[:1]).asks_crawl
+    assert Early(SCOPED.rules[:1]).rejects(sure) is None, "code is spared"
     found = early.rejects(sure)
     assert found is not None
     assert (found.stage, found.rule, found.value) == ("documents", "language", None)
