@@ -19,6 +19,7 @@ from io import BytesIO
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_array
 
 from etl import models
 from etl.kernels.dom import Ints, Layout, read
@@ -36,7 +37,6 @@ WEIGHT = 1  # the number that weighs a block in the mean of its page: the logari
 # Where the effect of a number may bend, in standard deviations from its mean.
 KNOTS = (np.float32(-0.5), np.float32(0.5))
 NEAR = np.array([0, 1, 2, 2, 3, 3, 3, 3, 3, 3])  # which of its four vectors a kind has on each level of a path
-FEW_GROUPS = 8  # so many or fewer are summed one by one
 GROUPED = 2  # the layer before which a block learns of its groups
 CONTEXTS = (0, 2)  # layers before which the page as a whole is added
 
@@ -210,10 +210,9 @@ def _dense(network: Network, folds: slice, seen: Features, count: int) -> Floats
     of_fold = network.numbers.reshape(-1, every, width)[:, folds].reshape(len(network.numbers), -1)
     from_numbers = bent.reshape(-1, count).T @ of_fold
 
-    sizes = np.diff(seen.name_starts, append=len(seen.name_ids))
-    vectors = _sums(network.name_vectors, seen.name_ids, sizes).reshape(-1, every * vector)
+    vectors = _sums(network.name_vectors, seen.name_ids, seen.name_starts).reshape(-1, every * vector)
     path = vectors.take(seen.path * 4 + NEAR, axis=0).reshape(count, len(NEAR), every, vector)
-    texts = _sums(network.word_vectors, seen.text_ids, np.bincount(seen.text_block, minlength=count))
+    texts = _sums(network.word_vectors, seen.text_ids, np.searchsorted(seen.text_block, np.arange(count)))
     near = np.empty((count, every, inputs), np.float32)
     own, parent, above, far, words = np.split(near, vector * np.arange(1, 5), axis=2)
     own[:], parent[:] = path[:, 0], path[:, 1]
@@ -245,30 +244,15 @@ def _grouped(network: Network, folds: slice, hidden: Floats, groups: Ints) -> Fl
     near: Floats = np.zeros_like(hidden)
     for number, group in enumerate(groups):
         sizes = np.bincount(group)
-        sums = _sums(blocks, np.argsort(group, kind="stable"), sizes)
+        sums = _sums(blocks, np.argsort(group, kind="stable"), np.cumsum(sizes) - sizes)
         means = (sums / sizes[:, None].astype(np.float32)).reshape(len(sizes), -1, width).transpose(1, 0, 2)
         near += (means @ network.group[folds, number * width : (number + 1) * width]).take(group, axis=1)
     return _relu(near, network.group_bias[folds][:, None])
 
 
-def _sums(vectors: Floats, ids: Ints, sizes: Ints) -> Floats:
-    """(groups, width): the sum of the vectors of each group; `ids` are those of the groups, end to end.
-
-    The first of each group are added in one go, then the second of those that have two, and so on: most groups are
-    small. What is left of the few large ones is added group by group.
-    """
-    order = np.argsort(-sizes, kind="stable")
-    first = (np.cumsum(sizes) - sizes)[order]
-    larger = len(sizes) - np.cumsum(np.bincount(sizes))  # how many groups have more than 0, 1, 2 ... members
-    sums = np.zeros((len(sizes), vectors.shape[1]), np.float32)
-    rank = 0
-    for rank, many in enumerate(larger.tolist()):
-        if many <= FEW_GROUPS:
-            break
-        sums[:many] += vectors.take(ids[first[:many] + rank], axis=0)
-    for place in range(int(larger[rank])):
-        start = int(first[place])
-        sums[place] += vectors.take(ids[start + rank : start + int(sizes[order[place]])], axis=0).sum(axis=0)
-    result = np.empty_like(sums)
-    result[order] = sums
+def _sums(vectors: Floats, ids: Ints, starts: Ints) -> Floats:
+    """(groups, width): the sum of the vectors of each group; `ids` are those of the groups, end to end."""
+    ends = np.append(starts, len(ids))
+    members = csr_array((np.ones(len(ids), np.float32), ids, ends), shape=(len(starts), len(vectors)))
+    result: Floats = members @ vectors
     return result
