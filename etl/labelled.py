@@ -13,7 +13,7 @@ import json
 import math
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO, NamedTuple, cast
 
@@ -80,11 +80,13 @@ def labelled(
     *,
     names: Mapping[str, bool] = QUALITY,
     threshold: float | None = None,
+    yes: Collection[str] = (),
 ) -> Labelled:
     """The texts and labels of a file of JSON lines.
 
     A label is a boolean, or a word or number of `names`, letters as small ones and spaces and underscores as hyphens;
-    where it is one of two numbers, the higher means yes. With `threshold` it is a number, and yes from there on.
+    where it is one of two numbers, the higher means yes. With `threshold` it is a number, and yes from there on;
+    with `yes` it is one of these words, or means no.
 
     Raises:
         InputError: nothing can be read, a row lacks a field or its text is no string, a label means neither yes nor
@@ -112,7 +114,7 @@ def labelled(
         problems.append(f"fields found: {', '.join(key for key, _ in keys.most_common(MANY))}")
     meant: list[bool | None] = []
     if not problems:
-        meant = [_meaning(label, names, threshold) for label in found]
+        meant = [str(label) in yes if yes else _meaning(label, names, threshold) for label in found]
         numbers = [number for number in map(_number, found) if number is not None]
         if threshold is None and None in meant and len(numbers) == len(found) and len(set(numbers)) == 2:
             lower = min(numbers)

@@ -40,6 +40,13 @@ def test_more_than_two_numbers_need_a_threshold(tmp_path: Path) -> None:
     assert labelled.labelled(path, "t", "l", threshold=3).labels.tolist() == [False] * 3 + [True] * 3
 
 
+def test_words_of_a_files_own_can_be_said_to_mean_yes(tmp_path: Path) -> None:
+    path = written(tmp_path / "rows.jsonl", "Tasty", "bad")
+    assert labelled.labelled(path, "t", "l", yes=["Tasty", "fine"]).labels.tolist() == [True, False]
+    with pytest.raises(InputError, match="all 2 labels mean no"):
+        labelled.labelled(path, "t", "l", yes=["fine"])
+
+
 def test_a_file_may_be_compressed_whatever_its_name_and_begin_with_a_mark(tmp_path: Path) -> None:
     plain = written(tmp_path / "rows.jsonl", 1, 0).read_bytes()
     for name, content in (("rows", gzip.compress(plain)), ("rows.jsonl.gz", plain), ("mark", b"\xef\xbb\xbf" + plain)):
