@@ -25,6 +25,7 @@ from etl import models
 from etl.kernels.dom import Ints, Layout, read
 from etl.kernels.features import Features, Floats, features
 from etl.kernels.render import render
+from etl.kernels.structured import hidden_article
 
 __all__ = ["MODEL", "Layout", "chosen", "fold_of", "main_text", "read", "scores"]
 
@@ -68,7 +69,7 @@ class Network(NamedTuple):
 
 
 def main_text(layouts: Sequence[Layout], form: str = "text", *, hosts: Sequence[str | None] | None = None) -> list[str]:
-    """Main text of each page, empty where there is none.
+    """Main text of each page, empty where there is none; that of its structured data where the page does not show it.
 
     A page's text does not depend on the pages beside it. With `hosts`, the registered domains of the pages, a page of
     a host that the model was trained on is scored by the network that was not: for measuring, see `fold_of`.
@@ -77,7 +78,12 @@ def main_text(layouts: Sequence[Layout], form: str = "text", *, hosts: Sequence[
         ValueError: `form` is not one of ``render.FORMS``.
     """
     beside = [None] * len(layouts) if hosts is None else hosts
-    return [render(layout, chosen(layout, host), form) for layout, host in zip(layouts, beside, strict=True)]
+    return [_text(layout, form, host) for layout, host in zip(layouts, beside, strict=True)]
+
+
+def _text(layout: Layout, form: str, host: str | None) -> str:
+    text = render(layout, chosen(layout, host), form)
+    return hidden_article(layout, text) or text if layout.data else text
 
 
 def chosen(layout: Layout, host: str | None = None) -> list[int]:
