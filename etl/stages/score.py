@@ -6,6 +6,7 @@ needs no model has kept it: `dispositions` then says ``not_scored``, which is wh
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -158,9 +159,21 @@ def _score(scorer: Scorer) -> Any:
                 devices.claim()
                 _is_as_planned(scorer)
                 is_checked = True
-            yield _rows(batch, scorer)
+            for part in _parts(batch, scorer):
+                yield _rows(part, scorer)
 
     return work
+
+
+def _parts(batch: pa.RecordBatch, scorer: Scorer) -> Iterator[pa.RecordBatch]:
+    """A batch in parts that are not long in coming: Spark kills a worker that gives nothing for an hour.
+
+    The API may be asked once a second, and sixteen times for a long text. A part takes 1.1 kB, so that the 64 kB that
+    Python holds back are on their way after a quarter of an hour at most.
+    """
+    rows = math.ceil(scorer.perspective.requests_per_second) if scorer.perspective else max(1, batch.num_rows)
+    for start in range(0, batch.num_rows, rows):
+        yield batch.slice(start, rows)
 
 
 def _is_as_planned(scorer: Scorer) -> None:

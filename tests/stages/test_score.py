@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any
 
 import fasttext
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, Row, SparkSession
 
 from etl import config, tables
 from etl.errors import ConfigError
-from etl.kernels import fasttext_classifier, quality_model
+from etl.kernels import fasttext_classifier, perspective, quality_model
 from etl.models import ModelError
 from etl.runner import Runner
+from etl.stages import score
 from etl.stages.score import DOCUMENT_SCORES, ScoreParams, Scorer, document_scores, waiting
 from tests.conftest import runner_on
 from tests.stages.test_curate import rows
@@ -124,18 +126,18 @@ def runner(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Run
 
 
 def test_a_new_model_adds_rows_and_changes_none(runner: Runner, scorer: Scorer) -> None:
-    def score(by: Scorer) -> int:
+    def scored_by(by: Scorer) -> int:
         runner.by_document(DOCUMENT_SCORES, ScoreParams(by), {"model": by.model})
         return runner.lake.version(tables.DOCUMENT_SCORES)
 
-    first = score(scorer)
-    assert score(scorer) == first, "nothing is written when nothing waits"
+    first = scored_by(scorer)
+    assert scored_by(scorer) == first, "nothing is written when nothing waits"
     before = {tuple(row) for row in runner.lake.read(tables.DOCUMENT_SCORES).drop("spans").collect()}
     assert len(before) == 3
     settings = scorer.settings
     other = replace(scorer, fasttext=replace(settings, label="bad"), digest=None).pinned()
     assert other.model != scorer.model
-    assert score(other) > first
+    assert scored_by(other) > first
     after = {tuple(row) for row in runner.lake.read(tables.DOCUMENT_SCORES).drop("spans").collect()}
     assert before < after and len(after) == 6
 
@@ -159,6 +161,16 @@ def test_a_worker_with_another_model_fails(spark: SparkSession, scorer: Scorer) 
     planned = replace(scorer, digest="0" * 64)
     with pytest.raises(Exception, match="is another model on this worker than where the run was planned"):
         document_scores(documents(spark, a1=GOOD), undecided(spark), scored(spark), ScoreParams(planned)).collect()
+
+
+def test_rows_of_a_slow_service_do_not_wait_for_a_whole_batch(scorer: Scorer) -> None:
+    batch = pa.RecordBatch.from_pydict({"doc_id": list(map(str, range(100)))})
+    for rate, size in ((0.1, 1), (1.0, 1), (9.5, 10)):
+        slow = Scorer("slow", "d", "s", perspective=perspective.Settings(requests_per_second=rate))
+        parts = list(score._parts(batch, slow))
+        assert {part.num_rows for part in parts} == {size}
+        assert pa.Table.from_batches(parts).column(0).to_pylist() == batch.column(0).to_pylist()
+    assert [part.num_rows for part in score._parts(batch, scorer)] == [100]
 
 
 @pytest.mark.parametrize("name", ["quality", "toxicity", "edu", "perspective"])
