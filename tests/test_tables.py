@@ -179,7 +179,7 @@ def test_check_names_every_difference(spark: SparkSession) -> None:
         tables.DUPLICATE_CLUSTERS.check(found)
     assert str(error.value) == (
         "duplicate_clusters: 'method' is bigint, the contract says string; 'cluster_id' is missing; "
-        "'cluster_size' is missing; 'lang' is not in the contract"
+        "'cluster_size' is missing; 'evidence' is missing; 'lang' is not in the contract"
     )
 
 

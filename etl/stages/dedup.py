@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import partial
+from typing import cast
 
 import pyarrow as pa
-from pyspark.sql import DataFrame, Window
+from pyspark.sql import Column, DataFrame, Window
 from pyspark.sql import functions as F
 
 from etl import tables
 from etl.config import STRICT
 from etl.kernels import components, shingles
 from etl.kernels.minhash import CompleteLink, Geometry, StarLink
-from etl.stage import Stage
+from etl.stage import Stage, digest
 from etl.stages import minhash
+from etl.stages.minhash import MAX_PROBES
 
 PAYLOAD, EXACT, NORMAL, MINHASH, SEMANTIC = "payload", "exact", "normal", minhash.MINHASH, "semantic"
 METHODS = (PAYLOAD, EXACT, NORMAL, MINHASH, SEMANTIC)
@@ -72,15 +74,22 @@ def duplicate_clusters(
     document_minhash: DataFrame,
     duplicate_pairs: DataFrame,
     semantic_pairs: DataFrame,
+    duplicate_clusters: DataFrame,
     params: ClusterParams,
 ) -> DataFrame:
-    """One row per document that has a duplicate by the method of `params`."""
+    """One row per document that has a duplicate by the method of `params`.
+
+    A component that an earlier run took apart by the texts of its documents, as the rows of `duplicate_clusters` say
+    that there are, is not taken apart again while all that decided it is the same.
+    """
     if params.method == SEMANTIC:
         is_alike = (F.col("model") == params.model) & (F.col("similarity") >= params.similarity)
         nodes = _components(semantic_pairs.where(is_alike).select("left_id", "right_id"))
-        members = nodes.select("doc_id", F.col("component").alias("cluster_id"))
+        members = nodes.select("doc_id", F.col("component").alias("cluster_id"), _not_read())
     elif params.method == MINHASH:
-        members = _alike(duplicate_pairs.where(F.col("method") == MINHASH), documents, params)
+        known = duplicate_clusters.where(F.col("method") == MINHASH)
+        pairs = duplicate_pairs.where(F.col("method") == MINHASH)
+        members = _alike(pairs, documents, document_minhash, known, params)
     else:
         hashed = {
             # Key: both have one row per doc_id.
@@ -91,39 +100,53 @@ def duplicate_clusters(
             NORMAL: document_minhash.select("doc_id", F.col("normal_hash").alias("hash")),
         }[params.method]
         first = F.min("doc_id").over(Window.partitionBy("hash"))
-        members = hashed.where(F.col("hash").isNotNull()).select("doc_id", first.alias("cluster_id"))
+        members = hashed.where(F.col("hash").isNotNull()).select("doc_id", first.alias("cluster_id"), _not_read())
     cluster = Window.partitionBy("cluster_id")
     found = members.select(
         F.lit(params.method).alias("method"),
         "doc_id",
         F.min("doc_id").over(cluster).alias("cluster_id"),
         F.count(F.lit(1)).over(cluster).alias("cluster_size"),
+        "evidence",
     )
     return found.where(F.col("cluster_size") >= 2)
 
 
-def _alike(pairs: DataFrame, documents: DataFrame, params: ClusterParams) -> DataFrame:
-    """One row (doc_id, cluster_id) per document of a similar pair or with a copy; of some the cluster is their own.
+def _not_read() -> Column:
+    return F.lit(None).cast("string").alias("evidence")
+
+
+def _alike(
+    pairs: DataFrame, documents: DataFrame, document_minhash: DataFrame, known: DataFrame, params: ClusterParams
+) -> DataFrame:
+    """One row (doc_id, cluster_id, evidence) per document of a similar pair or with a copy; of some the cluster is
+    their own.
 
     Of documents with one set of shingles the first stands for all until the end, and the others follow it.
     """
     is_copy = F.col("left_set") == F.col("right_set")
     similar = pairs.where(~is_copy & (F.col("similarity") >= params.similarity))
-    copies = pairs.where(is_copy)
-    linked = _linked(_components(similar.select("left_id", "right_id")), copies, documents, params)
-    rows = linked.select(F.col("doc_id").alias("first"), "doc_id", "cluster_id")
+    copies = pairs.where(is_copy).select("left_id", "right_id")
+    nodes = _components(similar.select("left_id", "right_id"))
+    if params.linkage == CONNECTED:
+        linked = nodes.select("doc_id", F.col("component").alias("cluster_id"), _not_read())
+    else:
+        whole = nodes.where("is_complete").select("doc_id", F.col("component").alias("cluster_id"), _not_read())
+        # In a component that is not complete some pairs were not compared, or were and are not similar.
+        sparse = nodes.where(~F.col("is_complete")).select("doc_id", "component")
+        is_few = sparse.limit(MAX_PROBES + 1).count() <= MAX_PROBES
+        placed = _placed(sparse, copies, documents, document_minhash, params)
+        linked = whole.unionByName(_taken_apart(placed, documents, known, params, is_few=is_few))
+    cluster = F.struct("cluster_id", "evidence").alias("cluster")
+    rows = linked.select(F.col("doc_id").alias("first"), "doc_id", cluster)
     for copy in ("left_id", "right_id"):
-        rows = rows.unionByName(
-            copies.select(
-                F.col("left_id").alias("first"),
-                F.col(copy).alias("doc_id"),
-                F.lit(None).cast("string").alias("cluster_id"),
-            )
-        )
+        nothing = F.lit(None).cast("struct<cluster_id: string, evidence: string>").alias("cluster")
+        rows = rows.unionByName(copies.select(F.col("left_id").alias("first"), F.col(copy).alias("doc_id"), nothing))
     # Of its rows only one names the cluster: the one from `linked`.
-    members = rows.groupBy("first", "doc_id").agg(F.max("cluster_id").alias("cluster_id"))
-    of_first = F.max("cluster_id").over(Window.partitionBy("first"))
-    return members.select("doc_id", F.coalesce(of_first, "first").alias("cluster_id"))
+    members = rows.groupBy("first", "doc_id").agg(F.max("cluster").alias("cluster"))
+    of_first = F.max("cluster").over(Window.partitionBy("first"))
+    found = members.select("doc_id", "first", of_first.alias("cluster"))
+    return found.select("doc_id", F.coalesce("cluster.cluster_id", "first").alias("cluster_id"), "cluster.evidence")
 
 
 def _components(edges: DataFrame) -> DataFrame:
@@ -154,56 +177,81 @@ def _components(edges: DataFrame) -> DataFrame:
     return nodes.select(F.col("node").alias("doc_id"), "component", is_complete.alias("is_complete"))
 
 
-def _linked(nodes: DataFrame, copies: DataFrame, documents: DataFrame, params: ClusterParams) -> DataFrame:
-    """One row (doc_id, cluster_id) per row of `nodes`: its component, or the part of it that the linkage makes.
-
-    Documents of a component are placed in order of fetch_time, that of the earliest copy, then doc_id.
-    """
-    geometry = params.geometry
-    if params.linkage == CONNECTED or geometry is None:
-        return nodes.select("doc_id", F.col("component").alias("cluster_id"))
-    # In a component that is not complete some pairs were not compared, or were and are not similar.
-    sparse = nodes.where(~F.col("is_complete")).select("doc_id", "component")
+def _placed(
+    sparse: DataFrame, copies: DataFrame, documents: DataFrame, document_minhash: DataFrame, params: ClusterParams
+) -> DataFrame:
+    """One row (component, doc_id, earliest, evidence) per row of `sparse`: when it was first fetched, itself or a copy
+    of it, and a hash of all that decides which clusters its component makes."""
     fetched = documents.select(F.col("doc_id").alias("right_id"), "fetch_time")
-    earliest = copies.select("left_id", "right_id").join(fetched, "right_id", how="inner")
-    earliest = earliest.groupBy(F.col("left_id").alias("doc_id")).agg(F.min("fetch_time").alias("copied"))
-    # Key: documents have one row each, `earliest` one for each that has copies.
-    texts = documents.select("doc_id", "fetch_time", "text").join(sparse, "doc_id", how="inner")
-    texts = texts.join(earliest, "doc_id", how="left")
-    order = ("component", F.asc_nulls_last(F.least("fetch_time", "copied")), "doc_id")
-    split = (
-        texts.repartition("component")
-        .sortWithinPartitions(*order)
-        .select("component", "doc_id", "text")
-        .mapInArrow(partial(_split, params=params, geometry=geometry), "doc_id string, cluster_id string")
+    copied = copies.join(fetched, "right_id", how="inner")
+    copied = copied.groupBy(F.col("left_id").alias("doc_id")).agg(F.min("fetch_time").alias("copied"))
+    # Key: documents and their index have one row each, `copied` one for each that has copies.
+    rows = sparse.join(documents.select("doc_id", "fetch_time"), "doc_id", how="inner")
+    rows = rows.join(document_minhash.select("doc_id", "shingle_set"), "doc_id", how="inner")
+    rows = rows.join(copied, "doc_id", how="left").withColumn("earliest", F.least("fetch_time", "copied"))
+    decisive = (F.lit(digest(asdict(params))), "doc_id", "shingle_set", "earliest")
+    component = Window.partitionBy("component")
+    # Of 128 bits, and the same in any order of rows: the order of the documents is in what is hashed.
+    halves = [F.bit_xor(F.xxhash64(F.lit(half), *decisive)).over(component) for half in (0, 1)]
+    evidence = F.lower(F.concat(*[F.lpad(F.hex(half), 16, "0") for half in halves])).alias("evidence")
+    return rows.select("component", "doc_id", "earliest", evidence)
+
+
+def _taken_apart(
+    placed: DataFrame, documents: DataFrame, known: DataFrame, params: ClusterParams, *, is_few: bool
+) -> DataFrame:
+    """One row (doc_id, cluster_id, evidence) per row of `placed`: the part of its component that the linkage makes,
+    with documents in order of the time, then doc_id. Texts are passed on of components without known clusters."""
+    # Key: `known` has one row per document. Of a known component some documents are in no cluster, but not all.
+    told = placed.join(known.select("doc_id", "evidence", "cluster_id"), ["doc_id", "evidence"], how="left")
+    is_known = F.max(F.col("cluster_id").isNotNull()).over(Window.partitionBy("component"))
+    told = told.withColumn("is_known", is_known)
+    # Of few, texts of other documents are read and not shuffled.
+    texts = documents.select("doc_id", "text").join(F.broadcast(told) if is_few else told, "doc_id", how="inner")
+    return (
+        texts.withColumn("text", F.when(~F.col("is_known"), F.col("text")))
+        .repartition("component")
+        .sortWithinPartitions("component", F.asc_nulls_last("earliest"), "doc_id")
+        .select("component", "doc_id", "evidence", "is_known", "cluster_id", "text")
+        .mapInArrow(partial(_split, params=params), "doc_id string, cluster_id string, evidence string")
     )
-    whole = nodes.where("is_complete").select("doc_id", F.col("component").alias("cluster_id"))
-    return whole.unionByName(split)
 
 
-def _split(batches: Iterable[pa.RecordBatch], params: ClusterParams, geometry: Geometry) -> Iterator[pa.RecordBatch]:
-    """Components, one after the other, to clusters; each is named by its first document."""
+def _split(batches: Iterable[pa.RecordBatch], params: ClusterParams) -> Iterator[pa.RecordBatch]:
+    """Components, one after the other, to clusters; each is named by its first document. Those known stay."""
     linkage = {STAR: StarLink, COMPLETE: CompleteLink}[params.linkage]
+    geometry = cast(Geometry, params.geometry)  # which near duplicates have
     component: str | None = None
     link, names = linkage(params.similarity), list[str]()
     for batch in batches:
-        ids, of = batch.column("doc_id").to_pylist(), batch.column("component").to_pylist()
-        clusters = []
-        texts = batch.column("text").to_pylist()
+        columns = (batch.column(name).to_pylist() for name in ("doc_id", "component", "is_known", "cluster_id"))
+        texts = [text or "" for text in batch.column("text").to_pylist()]
         sets = shingles.split(*shingles.sets_of(texts, geometry.size, geometry.unit))
-        for doc_id, name, found in zip(ids, of, sets, strict=True):
+        clusters = []
+        for doc_id, name, is_known, cluster, found in zip(*columns, sets, strict=True):
+            if is_known:
+                clusters.append(cluster or doc_id)
+                continue
             if name != component:
                 component, link, names = name, linkage(params.similarity), []
             place = link.place(found)
             if place == len(names):
                 names.append(doc_id)
             clusters.append(names[place])
-        yield pa.RecordBatch.from_arrays([batch.column("doc_id"), pa.array(clusters)], names=["doc_id", "cluster_id"])
+        named = [batch.column("doc_id"), pa.array(clusters, pa.string()), batch.column("evidence")]
+        yield pa.RecordBatch.from_arrays(named, names=["doc_id", "cluster_id", "evidence"])
 
 
 DUPLICATE_CLUSTERS = Stage(
     duplicate_clusters,
-    inputs=(tables.CAPTURES, tables.DOCUMENTS, tables.DOCUMENT_MINHASH, tables.DUPLICATE_PAIRS, tables.SEMANTIC_PAIRS),
+    inputs=(
+        tables.CAPTURES,
+        tables.DOCUMENTS,
+        tables.DOCUMENT_MINHASH,
+        tables.DUPLICATE_PAIRS,
+        tables.SEMANTIC_PAIRS,
+        tables.DUPLICATE_CLUSTERS,
+    ),
     output=tables.DUPLICATE_CLUSTERS,
     params=ClusterParams,
 )

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 from pyspark.sql import DataFrame, SparkSession
+from pyspark.sql import functions as F
 
 from etl import tables
 from etl.kernels import minhash
@@ -33,10 +34,11 @@ def clusters(
     given = [{"doc_id": doc_id, "text": text, "fetch_time": times.get(doc_id)} for doc_id, text in texts.items()]
     documents: DataFrame = rows(spark, tables.DOCUMENTS, *given).repartition(partitions, "doc_id")
     indexed = document_minhash(documents, INDEX).localCheckpoint()
-    candidates = duplicate_candidates(indexed, INDEX)
-    pairs = duplicate_pairs(candidates, documents, rows(spark, tables.DUPLICATE_PAIRS), INDEX)
+    candidates = duplicate_candidates(indexed, INDEX).localCheckpoint()
+    pairs = duplicate_pairs(candidates, documents, rows(spark, tables.DUPLICATE_PAIRS), INDEX).localCheckpoint()
+    known = rows(spark, tables.DUPLICATE_CLUSTERS)
     found = duplicate_clusters(
-        rows(spark, tables.CAPTURES), documents, indexed, pairs, rows(spark, tables.SEMANTIC_PAIRS), params
+        rows(spark, tables.CAPTURES), documents, indexed, pairs, rows(spark, tables.SEMANTIC_PAIRS), known, params
     ).collect()
     members: dict[str, set[str]] = {}
     for row in found:
@@ -94,6 +96,32 @@ def test_copies_follow_the_document_that_stands_for_them(spark: SparkSession) ->
     assert {frozenset(m) for m in found.values()} == together | {frozenset({d, f"copy of {d}"}) for d in left_over}
 
 
+def test_what_was_taken_apart_is_not_read_again(spark: SparkSession) -> None:
+    """The texts are gone, and the clusters of what has not changed are still told; another linkage finds none."""
+    texts = {**chain(9), **{f"x{doc_id}": f"x{text}".replace(" ", " x") for doc_id, text in chain(7).items()}}
+    documents = rows(spark, tables.DOCUMENTS, *[{"doc_id": each, "text": text} for each, text in texts.items()])
+    indexed = document_minhash(documents, INDEX).localCheckpoint()
+    nothing = [rows(spark, tables.CAPTURES), rows(spark, tables.DUPLICATE_PAIRS), rows(spark, tables.SEMANTIC_PAIRS)]
+    candidates = duplicate_candidates(indexed, INDEX).localCheckpoint()
+    pairs = duplicate_pairs(candidates, documents, nothing[1], INDEX).localCheckpoint()
+
+    def found(texts: DataFrame, known: DataFrame, params: ClusterParams = NEAR) -> Any:
+        made = duplicate_clusters(nothing[0], texts, indexed, pairs, nothing[2], known, params)
+        return made.select(*tables.DUPLICATE_CLUSTERS.columns)
+
+    first = found(documents, rows(spark, tables.DUPLICATE_CLUSTERS)).localCheckpoint()
+    assert {row["evidence"] is None for row in first.collect()} == {False}
+    gone = documents.withColumn("text", F.lit(""))
+    assert sorted(found(gone, first).collect()) == sorted(first.collect())
+    later = documents.withColumn(
+        "fetch_time", F.when(F.col("doc_id") != "link04", F.lit(datetime(2024, 1, 2))).otherwise(datetime(2024, 1, 1))
+    )
+    other = rows(spark, tables.DUPLICATE_CLUSTERS)
+    assert sorted(found(later, first).collect()) == sorted(found(later, other).collect())
+    star = ClusterParams("minhash", 0.8, geometry=GEOMETRY)
+    assert sorted(found(documents, first, star).collect()) == sorted(found(documents, other, star).collect())
+
+
 def test_partitions_change_no_cluster(spark: SparkSession) -> None:
     rng = random.Random(2)
     words = [f"w{number}" for number in range(40)]
@@ -132,7 +160,8 @@ def test_copies_share_a_hash_and_meanings_a_pair(spark: SparkSession) -> None:
 
     def members(method: str, **params: Any) -> set[str]:
         asked = ClusterParams(method, **params)
-        found = duplicate_clusters(captures, documents, indexed, pairs, meanings, asked).collect()
+        known = rows(spark, tables.DUPLICATE_CLUSTERS)
+        found = duplicate_clusters(captures, documents, indexed, pairs, meanings, known, asked).collect()
         return {row["doc_id"] for row in found}
 
     assert members("exact") == {"a", "b"}
