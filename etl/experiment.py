@@ -1,9 +1,13 @@
 """Does curation help? The same small model, trained for as many steps on data of one kind and of another.
 
-An arm is a recipe and a mixture. For each seed, the sets of all arms have as many tokens, and all models begin with the
-same weights and tokenizer, take as many steps and are measured on the same files; only what they read differs. A seed
-also decides which documents a set draws, and their order. So the change against the baseline is taken seed by seed, and
-its interval (Student's t over seeds) says what other seeds would give: an interval that holds 0 is no difference.
+An arm is a recipe and a mixture. For each seed, all models begin with the same weights and tokenizer, take as many
+steps and are measured on the same files; only what they read differs. Their sets have as many tokens too, but for an
+arm that has less, or is given less: its model reads it again, which the passes of its row say. That is quality against
+quantity: less and better text, read more than once, against as much as there is.
+
+A seed also decides which documents a set draws, and their order. So the change against the baseline, and against the
+arm before, is taken seed by seed, and its interval (Student's t over seeds) says what other seeds would give: an
+interval that holds 0 is no difference. With some dozen intervals in a table, one in twenty misses 0 by chance.
 
 What it cannot say: what a larger model or another amount of data would give, and what other text to measure on would.
 The tokenizer is learned from the baseline's data, which favours the baseline if anything.
@@ -17,6 +21,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from pyspark.sql import Row
@@ -25,40 +30,52 @@ from rich.table import Table as Grid
 
 import etl
 from etl import config, job, pipeline, sets, tables
-from etl.align import launch, run
+from etl.align import data, launch, models, run
 from etl.align.config import Training
 from etl.config import STRICT
 from etl.errors import ConfigError, InputError
 from etl.evaluate import EvaluationConfig
 from etl.evaluate.run import evaluate_models
-from etl.kernels import intervals
+from etl.kernels import intervals, mixing
 from etl.lake import Lake
 from etl.pipeline import PipelineConfig
 from etl.runner import Runner
+from etl.search import corpus
 from etl.sets import SetPlan
+from etl.stages.curate import Recipe
 from etl.stages.mix import Mixture
+from etl.stages.rules import OPTIONAL, Rule, scorer_of, table_of
 
 MANY_EPOCHS = 1e6  # steps end a training, not passes over the set
 
 
 @dataclass(frozen=True)
 class Arm:
-    """Data to train on: the recipe that keeps it and the mixture that draws from it, files of ``conf/`` or paths."""
+    """Data to train on: the recipe that keeps it and the mixture that draws from it, files of ``conf/`` or paths.
+
+    `rules` come before those of the recipe. With `tokens`, the set has at most so many, however many others have.
+    `after` names the arm that this one adds a step to, by default the one before it.
+    """
 
     __pydantic_config__ = STRICT
 
     name: str
     recipe: str
     mixture: str = "web"
+    rules: tuple[Rule, ...] = ()
+    tokens: int | None = None
+    after: str | None = None
 
 
 @dataclass(frozen=True)
 class ExperimentConfig:
-    """Arms that are compared with `baseline`, one of them.
+    """Arms that are compared with `baseline`, one of them, and each with the one that it adds a step to.
 
-    `training` is a file of ``conf/align`` for a model from scratch; each model takes `steps` steps. The set of each arm
-    has `tokens` tokens at most; without it, as many as the arm of least data has. `evaluations` is a file of
-    ``conf/evaluations`` on files that are not in the lake. At least two `seeds`, since one tells nothing of chance.
+    `rules` come before those of every arm's recipe, such as one on `contaminated_items`; a recipe with rules of the
+    experiment is named by experiment and arm. `training` is a file of ``conf/align`` for a model from scratch; each
+    model takes `steps` steps. The set of each arm has `tokens` tokens at most; without it, as many as the arm of least
+    data has. `evaluations` is a file of ``conf/evaluations`` on files that are not in the lake. At least two `seeds`,
+    since one tells nothing of chance.
     """
 
     __pydantic_config__ = STRICT
@@ -72,6 +89,7 @@ class ExperimentConfig:
     evaluations: str
     seeds: tuple[int, ...] = (1, 2, 3)
     tokens: int | None = None
+    rules: tuple[Rule, ...] = ()
     accelerate: str = "cpu"
 
     def __post_init__(self) -> None:
@@ -81,15 +99,29 @@ class ExperimentConfig:
             problems.append(f"arms are {names}, wanted two or more, each named once")
         if self.baseline not in names:
             problems.append(f"baseline is {self.baseline!r}, wanted one of {names}")
+        known = names[:1]
+        for arm in self.arms:
+            if arm.after is not None and arm.after not in known:
+                problems.append(f"arm {arm.name!r} is after {arm.after!r}, wanted one of the arms before it")
+            known.append(arm.name)
         if len(self.seeds) < 2 or len(set(self.seeds)) < len(self.seeds):
             problems.append(f"seeds are {list(self.seeds)}, wanted two or more different ones")
+        numbers = [("steps", self.steps), ("tokens", self.tokens)]
+        numbers += [(f"tokens of arm {arm.name}", arm.tokens) for arm in self.arms]
         problems += [
-            f"{name} is {value}, wanted at least 1"
-            for name, value in (("steps", self.steps), ("tokens", self.tokens))
-            if value is not None and value < 1
+            f"{name} is {value}, wanted at least 1" for name, value in numbers if value is not None and value < 1
         ]
+        rules = [*self.rules, *(rule for arm in self.arms for rule in arm.rules)]
+        scored = [rule.name for rule in rules if scorer_of(rule.signal)]
+        if scored:
+            problems.append(f"rules {', '.join(scored)} read scores, wanted them in a recipe")
         if problems:
             raise ValueError(f"experiment {self.name!r}: {'; '.join(problems)}")
+
+    def before(self, arm: Arm) -> str:
+        """The arm that this one adds a step to; the first adds to none, and is its own."""
+        names = [each.name for each in self.arms]
+        return arm.after or names[max(0, names.index(arm.name) - 1)]
 
     def model(self, arm: Arm, seed: int) -> str:
         """The name of a model, and of the set that it learns from."""
@@ -113,14 +145,7 @@ def plan(settings: ExperimentConfig, lines: PipelineConfig | None = None) -> Pla
         ConfigError: a file of ``conf/`` is wrong, the training has a parent, or a benchmark reads a set of the lake.
     """
     lines = lines or PipelineConfig()
-    arms = tuple(
-        (
-            arm,
-            pipeline.plan(replace(lines, recipe=arm.recipe, mixture=arm.mixture, input=(), records=None)),
-            config.load(config.find("mixtures", arm.mixture), Mixture),
-        )
-        for arm in settings.arms
-    )
+    arms = tuple((arm, *_line(settings, arm, lines)) for arm in settings.arms)
     training = config.load(config.find("align", settings.training), Training)
     evaluations = config.load(config.find("evaluations", settings.evaluations), EvaluationConfig)
     launch.read(settings.accelerate)
@@ -135,20 +160,36 @@ def plan(settings: ExperimentConfig, lines: PipelineConfig | None = None) -> Pla
     return Plan(settings, arms, training, evaluations)
 
 
+def _line(settings: ExperimentConfig, arm: Arm, lines: PipelineConfig) -> tuple[pipeline.Plan, Mixture]:
+    """The way of an arm from documents to a corpus, and its mixture."""
+    line = pipeline.plan(replace(lines, recipe=arm.recipe, mixture=arm.mixture, input=(), records=None))
+    rules = (*settings.rules, *arm.rules)
+    if line.contamination is None and any(table_of(rule.signal) == OPTIONAL.name for rule in rules):
+        raise ConfigError(f"experiment {settings.name!r} has a rule on contamination, wanted benchmarks to look for")
+    if not rules:
+        return line, line.mixture
+    try:
+        recipe = replace(line.recipe, name=f"{settings.name}.{arm.name}", rules=(*rules, *line.recipe.rules))
+    except ValueError as error:
+        raise ConfigError(f"experiment {settings.name!r}, arm {arm.name!r}: {error}") from error
+    return replace(line, recipe=recipe), line.mixture
+
+
 def perform(runner: Runner, plan: Plan) -> list[Row]:
     """Draw the sets, train and measure the models, and write the comparison; what stands already is not done again.
 
     Raises:
-        InputError: an arm has no documents, or one has too few for a block.
+        InputError: pages were left out that an arm wants, an arm has no documents, or one has too few for a block.
     """
     settings = plan.config
-    for _, line, _ in plan.arms:
-        pipeline.find_duplicates(runner, line)
-        pipeline.curate(runner, line)
-    budget = settings.tokens or min(_available(runner.lake, line.recipe.name) for _, line, _ in plan.arms)
+    _curate(runner, plan)
+    budget = settings.tokens or min(available(runner.lake, line.recipe, mixture) for _, line, mixture in plan.arms)
     for seed in settings.seeds:
         for arm, line, mixture in plan.arms:
-            drawn = replace(mixture, tokens=budget, seed=seed, held_out=0.0)
+            most = min(budget, arm.tokens or budget)
+            # Of one source, less than is asked is no other mixture: the model reads it again, and its row says so.
+            short = "allow" if len(mixture.sources) == 1 else mixture.short
+            drawn = replace(mixture, tokens=most, seed=seed, held_out=0.0, short=short)
             name = settings.model(arm, seed)
             sets.build(runner, SetPlan(name, "documents", line.recipe, drawn, line.config.tokens.tokenizer))
         first = next(arm for arm in settings.arms if arm.name == settings.baseline)
@@ -173,55 +214,68 @@ def perform(runner: Runner, plan: Plan) -> list[Row]:
                 seed=seed,
             )
             run.train(runner, training, settings.accelerate)
-    models = [settings.model(arm, seed) for arm in settings.arms for seed in settings.seeds]
-    evaluate_models(runner.lake, models, plan.evaluations, runner.reporter.console)
-    return _written(runner.lake, settings)
+    names = [settings.model(arm, seed) for arm in settings.arms for seed in settings.seeds]
+    evaluate_models(runner.lake, names, plan.evaluations, runner.reporter.console)
+    return _written(runner.lake, plan)
 
 
-def _available(lake: Lake, recipe: str) -> int:
-    row = lake.read(tables.CORPUS).where(F.col("recipe") == recipe).agg(F.sum("tokens").alias("tokens")).head()
-    if row is None or not row["tokens"]:
-        raise InputError(f"recipe {recipe!r} keeps no document with a token: nothing to train on")
-    return int(row["tokens"])
+def _curate(runner: Runner, plan: Plan) -> None:
+    """The corpus of each arm, with all that its recipe reads measured before."""
+    lines = [line for _, line, _ in plan.arms]
+    scorers = {scorer.model: scorer for line in lines for scorer in line.scorers}
+    pipeline.annotate(runner, replace(lines[0], scorers=tuple(scorers.values())))
+    for arm, line, _ in plan.arms:
+        pipeline.find_duplicates(runner, line)
+        pipeline.curate(runner, line)
+        is_unread = (F.col("recipe") == line.recipe.name) & (F.col("rule") == "not_extracted")
+        unread = runner.lake.read(tables.DISPOSITIONS).where(is_unread).count()
+        if unread:
+            raise InputError(
+                f"arm {arm.name!r}: {unread:,} pages have no text, left out by rules that recipe {line.recipe.name!r} "
+                f"lacks: extract again with goldenlake run --set cascade=off"
+            )
 
 
-def _written(lake: Lake, settings: ExperimentConfig) -> list[Row]:
+def available(lake: Lake, recipe: Recipe, mixture: Mixture) -> int:
+    """Tokens of the largest set that the mixture can draw, each document once."""
+    counts = corpus.available(lake.read(tables.CORPUS), recipe.name, mixture)
+    supplies = {source: mixing.Supply(tokens=tokens, pass_tokens=tokens) for source, tokens in counts.items()}
+    parts = mixing.parts(mixture.demands, supplies, temperature=mixture.temperature)
+    if parts[0].budget < 1:
+        raise InputError(f"recipe {recipe.name!r} keeps no document with a token: nothing to train on")
+    return int(parts[0].budget)
+
+
+def _written(lake: Lake, plan: Plan) -> list[Row]:
     """The rows of the experiment, from what was measured, in the place of those of an earlier run."""
+    settings, asked = plan.config, [benchmark.name for benchmark in plan.evaluations.benchmarks]
     place = {settings.model(arm, seed): (arm.name, seed) for arm in settings.arms for seed in settings.seeds}
     values: dict[tuple[str, str], dict[tuple[str, int], float]] = defaultdict(dict)
     items: dict[tuple[str, str], int] = {}
-    for row in lake.read(tables.EVALUATIONS).where(F.col("model").isin(*place)).collect():
+    is_asked = F.col("model").isin(*place) & F.col("benchmark").isin(*asked)
+    for row in lake.read(tables.EVALUATIONS).where(is_asked).collect():
         of = row["benchmark"], row["metric"]
         values[of][place[row["model"]]] = row["value"]
         items[of] = row["n"]
-    found = lake.read(tables.TRAINING_SETS).where(F.col("training_set").isin(*place)).collect()
-    sizes = {row["training_set"]: (row["documents"], row["tokens"]) for row in found}
-    trained = lake.read(tables.MODELS).where(F.col("model").isin(*place)).collect()
-    seen = {row["model"]: row["tokens"] for row in trained}
+    shared = {
+        "experiment": settings.name,
+        "seeds": len(settings.seeds),
+        "baseline": settings.baseline,
+        "config": json.dumps(asdict(settings), sort_keys=True, ensure_ascii=False),
+    }
+    sizes = _sizes(lake, settings)
     rows = []
     for (benchmark, metric), measured in sorted(values.items()):
-        base = [measured[settings.baseline, seed] for seed in settings.seeds]
+        by_seed = {arm.name: np.array([measured[arm.name, seed] for seed in settings.seeds]) for arm in settings.arms}
         for arm in settings.arms:
-            mine = [measured[arm.name, seed] for seed in settings.seeds]
-            models = [settings.model(arm, seed) for seed in settings.seeds]
-            changes = [one - other for one, other in zip(mine, base, strict=True)]
-            rows.append(
-                Row(
-                    experiment=settings.name,
-                    arm=arm.name,
-                    benchmark=benchmark,
-                    metric=metric,
-                    **dict(zip(("value", "low", "high"), _mean(mine), strict=True)),
-                    **dict(zip(("change", "change_low", "change_high"), _mean(changes), strict=True)),
-                    seeds=len(settings.seeds),
-                    items=items[benchmark, metric],
-                    documents=float(np.mean([sizes[model][0] for model in models])),
-                    tokens=float(np.mean([sizes[model][1] for model in models])),
-                    seen=float(np.mean([seen[model] for model in models])),
-                    baseline=settings.baseline,
-                    config=json.dumps(asdict(settings), sort_keys=True, ensure_ascii=False),
-                )
-            )
+            mine = by_seed[arm.name]
+            found = {
+                **dict(zip(("value", "low", "high"), _mean(mine), strict=True)),
+                **_difference("change", mine - by_seed[settings.baseline]),
+                **_difference("step", mine - by_seed[settings.before(arm)]),
+            }
+            of = {"arm": arm.name, "benchmark": benchmark, "metric": metric, "items": items[benchmark, metric]}
+            rows.append(Row(**{**shared, **of, **found, **sizes[arm.name]}))
     part = {"experiment": [settings.name]}
     frame = lake.spark.createDataFrame(
         [tuple(row[name] for name in tables.EXPERIMENTS.columns) for row in rows], tables.EXPERIMENTS.schema
@@ -231,11 +285,29 @@ def _written(lake: Lake, settings: ExperimentConfig) -> list[Row]:
     return rows
 
 
-def _mean(values: Sequence[float]) -> tuple[float, float, float]:
+def _sizes(lake: Lake, settings: ExperimentConfig) -> dict[str, dict[str, float]]:
+    """For each arm, means over its models: documents and tokens of the set, and tokens seen. A model counts tokens by
+    its own tokenizer, so that tokens seen over tokens of the set are passes over it."""
+    place = {settings.model(arm, seed): arm.name for arm in settings.arms for seed in settings.seeds}
+    found: dict[str, list[tuple[int, int, int]]] = defaultdict(list)
+    for row in lake.read(tables.MODELS).where(F.col("model").isin(*place)).collect():
+        own = next(each for each in row["training_sets"] if not each["is_inherited"])
+        texts = data.read(lake.location(tables.TRAINING_DOCUMENTS), own["version"], own["training_set"], "documents")
+        blocks = data.Blocks(texts, models.load(row["location"]).tokenizer, context=1)
+        found[place[row["model"]]].append((texts.num_rows, len(blocks), row["tokens"]))
+    names = ("documents", "tokens", "seen")
+    return {arm: dict(zip(names, map(float, np.mean(each, axis=0)), strict=True)) for arm, each in found.items()}
+
+
+def _mean(values: np.ndarray[Any, Any]) -> tuple[float, float, float]:
     """The mean with Student's interval over seeds."""
     low, high = intervals.ratio(values, np.ones(len(values)))
     mean = float(np.mean(values))
     return mean, min(low, mean), max(high, mean)
+
+
+def _difference(name: str, values: np.ndarray[Any, Any]) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), _mean(values), strict=True))
 
 
 def grid(rows: Sequence[Row]) -> Grid:
@@ -243,21 +315,28 @@ def grid(rows: Sequence[Row]) -> Grid:
     drawn = Grid(box=None, header_style="bold", pad_edge=False)
     for column in ("benchmark", "metric", "arm"):
         drawn.add_column(column, no_wrap=True)
-    for column in ("value", "95 % interval", "change", "95 % interval", "unique tokens", "passes"):
+    for column in ("value", "95 % interval", "change", "95 % interval", "step", "95 % interval", "tokens", "passes"):
         drawn.add_column(column, justify="right", no_wrap=True)
     for row in rows:
+        is_first = row["step_low"] == row["step_high"]
         drawn.add_row(
             row["benchmark"],
             row["metric"],
             row["arm"],
             f"{row['value']:.4f}",
             f"{row['low']:.4f} to {row['high']:.4f}",
-            "" if row["arm"] == row["baseline"] else f"{row['change']:+.4f}",
-            "" if row["arm"] == row["baseline"] else f"{row['change_low']:+.4f} to {row['change_high']:+.4f}",
+            *_shown(row, "change", hide=row["arm"] == row["baseline"]),
+            *_shown(row, "step", hide=is_first),
             f"{row['tokens']:,.0f}",
             f"{row['seen'] / max(1.0, row['tokens']):.2f}",
         )
     return drawn
+
+
+def _shown(row: Row, name: str, *, hide: bool) -> tuple[str, str]:
+    if hide:
+        return "", ""
+    return f"{row[name]:+.4f}", f"{row[f'{name}_low']:+.4f} to {row[f'{name}_high']:+.4f}"
 
 
 def main(doc: str | None, argv: Sequence[str] | None = None) -> None:

@@ -9,11 +9,14 @@ CREATE TABLE IF NOT EXISTS experiments (
   change      DOUBLE NOT NULL COMMENT 'Mean over the seeds of value minus that of the baseline with the same seed; 0 for the baseline',
   change_low  DOUBLE NOT NULL COMMENT 'Lower end of the 95 % interval of change',
   change_high DOUBLE NOT NULL COMMENT 'Upper end of the 95 % interval of change',
+  step        DOUBLE NOT NULL COMMENT 'Mean over the seeds of value minus that of the arm before it, or that it names, with the same seed; 0 for the first arm',
+  step_low    DOUBLE NOT NULL COMMENT 'Lower end of the 95 % interval of step',
+  step_high   DOUBLE NOT NULL COMMENT 'Upper end of the 95 % interval of step',
   seeds       BIGINT NOT NULL COMMENT 'Models of the arm: each seed decides weights to begin with, documents drawn and their order',
   items       BIGINT NOT NULL COMMENT 'Items of the benchmark',
   documents   DOUBLE NOT NULL COMMENT 'Documents of the set of the arm, mean over seeds',
-  tokens      DOUBLE NOT NULL COMMENT 'Tokens of the set of the arm by its own tokenizer, mean over seeds',
-  seen        DOUBLE NOT NULL COMMENT 'Tokens that a model of the arm was trained on, repetitions included, by the tokenizer of the models: the same for all arms',
+  tokens      DOUBLE NOT NULL COMMENT 'Tokens of the set of the arm by the tokenizer of its models, none twice but what the mixture repeats, mean over seeds',
+  seen        DOUBLE NOT NULL COMMENT 'Tokens that a model of the arm was trained on, by the same tokenizer, the same for all arms: seen / tokens are passes over the set',
   baseline    STRING NOT NULL COMMENT 'The arm that the others are compared with',
   config      STRING NOT NULL COMMENT 'JSON of the experiment: arms, recipes, training, seeds'
 )

@@ -161,7 +161,8 @@ def test_shipped_experiments_name_what_there_is(name: str, monkeypatch: pytest.M
     held_out = tmp_path / "held_out"
     held_out.mkdir()
     for benchmark in config.load(config.find("benchmarks", "web"), BenchmarkList).benchmarks:
-        (tmp_path / benchmark.file).write_text("")
+        row = {"text": "rain", "query": "rain", "choices": ["falls", "runs"]}
+        (tmp_path / benchmark.file).write_text(json.dumps(row))
     monkeypatch.chdir(tmp_path)
     found = config.load(config.find("experiments", name), ExperimentConfig)
     planned = experiment.plan(found, replace(LINE, benchmarks=("web",)))
