@@ -289,6 +289,9 @@ class _Run:
         state = accelerator.get_state_dict(self.model)
         if not accelerator.is_main_process:
             return
+        # Gathered from shards, weights that are one under two names come as two.
+        tied = getattr(model, "all_tied_weights_keys", {})
+        state = {name: weight for name, weight in state.items() if tied.get(name) not in state}
         target = self.folder / MODEL
         model.save_pretrained(target, state_dict=state)
         tokenizer.save_pretrained(target)

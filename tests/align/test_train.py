@@ -122,18 +122,21 @@ def test_a_training_that_ends_after_any_step_goes_on_to_the_same_weights(
         step_of(run, *args)
 
     monkeypatch.setattr(train._Run, "step", step)
-    for steps in range(1, whole["steps"]):
+    for steps in (2, 3, 4):  # in an epoch, at its end, and in the next
         folder = tmp_path / f"{steps}"
         left[0] = steps
         with pytest.raises(_Killed):
             trained(folder, job)
         assert [step for step, _ in train.checkpoints(folder)] == list(range(max(1, steps - 1), steps + 1))
+        shutil.copytree(folder / f"checkpoint-{steps}", folder / f".checkpoint-{steps + 1}")
         left[0] = whole["steps"]
         assert trained(folder, job)["weights_sha256"] == whole["weights_sha256"]
         lines = jobs.log(folder)
         assert [line["step"] for line in lines] == list(range(whole["steps"]))
         assert [line["step"] for line in lines if line["is_resumed"]] == [steps]
         assert lines[-1]["tokens"] == whole["tokens"] == 2 * packs.TOKENS
+        assert [step for step, _ in train.checkpoints(folder)] == [4, 5]
+        assert not list(folder.glob(".checkpoint-*")), "what a kill left in the middle of a checkpoint is none"
 
 
 @pytest.mark.slow
