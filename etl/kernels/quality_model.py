@@ -15,12 +15,9 @@ from __future__ import annotations
 
 import functools
 import hashlib
-import io
 import math
 import re
 import unicodedata
-import zipfile
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -380,11 +377,7 @@ def parse(content: bytes, name: str) -> Model:
     Raises:
         ModelError: the bytes are no such model, or one for another `VERSION`.
     """
-    try:
-        with np.load(io.BytesIO(content), allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
-    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
-        raise ModelError(f"{name} is damaged, or no file of NumPy arrays: {error}") from error
+    arrays = models.arrays(content, name)
     problems = [f"{key} is missing" for key in _ARRAYS if key not in arrays]
     if not problems:
         problems = _problems(arrays)

@@ -23,7 +23,6 @@ import zlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, fields
 from functools import lru_cache
-from io import BytesIO
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +32,7 @@ import numpy.typing as npt
 from etl import models
 from etl.errors import InputError
 from etl.kernels.scoring import Score, Span
+from etl.models import ModelError
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -158,21 +158,17 @@ class Network(NamedTuple):
     last_bias: Floats  # (1,)
 
 
-def parse(content: bytes) -> Network:
+def parse(content: bytes, model: str = PACKAGED) -> Network:
     """The network of a file of `etl.learn.toxicity`.
 
     Raises:
-        InputError: it is no such file, or its arrays do not fit each other.
+        ModelError: it is no such file, or its arrays do not fit each other.
     """
-    try:
-        with np.load(BytesIO(content), allow_pickle=False) as arrays:
-            missing = [name for name in Network._fields if name not in arrays]
-            if missing:
-                raise InputError(f"toxicity model: lacks {', '.join(missing)}")
-            found = {name: arrays[name] for name in Network._fields}
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"toxicity model: cannot be read as arrays: {error}") from error
-    network = Network(**{name: _stored(name, array) for name, array in found.items()})
+    found = models.arrays(content, model)
+    missing = [name for name in Network._fields if name not in found]
+    if missing:
+        raise ModelError(f"{model} is no model of toxicity: it lacks {', '.join(missing)}")
+    network = Network(**{name: _stored(name, found[name]) for name in Network._fields})
     width, units = network.words.shape[-1], network.near.shape[-1]
     kinds = network.dense.shape[-1]
     wanted: dict[str, tuple[int, ...]] = {
@@ -191,7 +187,7 @@ def parse(content: bytes) -> Network:
         if len(rows) & (len(rows) - 1) or not len(rows)
     ]
     if problems:
-        raise InputError(f"toxicity model: {'; '.join(problems)}")
+        raise ModelError(f"{model} is no model of toxicity: {'; '.join(problems)}")
     return network
 
 
@@ -295,20 +291,22 @@ def _content(model: str) -> bytes:
     try:
         return Path(model).read_bytes()
     except OSError as error:
-        raise InputError(f"toxicity: the model {model} cannot be read: {error}") from error
+        reason = error.strerror or error
+        raise ModelError(
+            f"there is no model of toxicity {model!r}: {reason}; wanted a file of train-toxicity"
+        ) from error
 
 
 @lru_cache(maxsize=4)
 def _scorer(model: str) -> Scorer:
-    return Scorer(parse(_content(model)))
+    return Scorer(parse(_content(model), model or PACKAGED))
 
 
 def check(settings: Settings) -> None:
     """Load the model.
 
     Raises:
-        InputError: the file that `settings` name is no model.
-        ModelError: the packaged model is missing or damaged.
+        ModelError: it is missing, damaged, or no model of this kind.
     """
     _scorer(settings.model)
 

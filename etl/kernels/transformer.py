@@ -149,8 +149,8 @@ def load(kind: str, folder: Path, model: str, precision: str) -> tuple[Any, Any]
     Raises:
         ModelError: transformers cannot load it, it lacks weights that this kind has, or its tokenizer is a slow one.
     """
-    torch, transformers = libraries()
     weights(folder, model)
+    torch, transformers = libraries()
     try:
         tokenizer = transformers.AutoTokenizer.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
         loaded, info = getattr(transformers, kind).from_pretrained(

@@ -2,8 +2,15 @@
 
 import functools
 import hashlib
+import io
+import zipfile
+import zlib
 from importlib import resources
 from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
 
 from etl.errors import GoldenlakeError
 
@@ -52,3 +59,18 @@ def read(name: str) -> bytes:
             "install the package again"
         )
     return content
+
+
+def arrays(content: bytes, name: str) -> dict[str, NDArray[Any]]:
+    """The arrays of a file in NumPy's form ``.npz``, by name; objects, which could run code, are not read.
+
+    Raises:
+        ModelError: the bytes are no such file.
+    """
+    if not zipfile.is_zipfile(io.BytesIO(content)):
+        raise ModelError(f"{name} is damaged, or no file of NumPy arrays (.npz)")
+    try:
+        with np.load(io.BytesIO(content), allow_pickle=False) as file:
+            return {key: file[key] for key in file.files}
+    except (OSError, ValueError, EOFError, KeyError, NotImplementedError, zipfile.BadZipFile, zlib.error) as error:
+        raise ModelError(f"{name} is damaged, or no file of NumPy arrays (.npz): {error}") from error

@@ -14,6 +14,7 @@ from etl import models
 from etl.errors import InputError
 from etl.kernels import toxicity
 from etl.kernels.toxicity import Settings
+from etl.models import ModelError
 
 PROSE = {
     "en": "The lake is deep and cold in winter. Fishermen wait on the shore until the ice is thick enough to walk on.",
@@ -151,9 +152,9 @@ def test_settings_name_every_problem() -> None:
 def test_a_file_that_is_no_model_is_refused(tmp_path: Path) -> None:
     bad = tmp_path / "bad.npz"
     bad.write_bytes(b"not a model")
-    with pytest.raises(InputError, match="cannot be read as arrays"):
+    with pytest.raises(ModelError, match="no file of NumPy arrays"):
         toxicity.check(Settings(model=str(bad)))
-    with pytest.raises(InputError, match=r"missing\.npz cannot be read"):
+    with pytest.raises(ModelError, match=r"no model of toxicity '.*missing\.npz': No such file"):
         toxicity.check(Settings(model=str(tmp_path / "missing.npz")))
 
 
@@ -163,5 +164,5 @@ def test_arrays_that_do_not_fit_are_named() -> None:
     kept["words"], kept["last"] = kept["words"][:3], kept["last"][:-1]
     stream = BytesIO()
     np.savez(stream, **kept)
-    with pytest.raises(InputError, match=r"'last' is .* wanted .*; 'words' has 3 rows, wanted a power of two"):
+    with pytest.raises(ModelError, match=r"'last' is .* wanted .*; 'words' has 3 rows, wanted a power of two"):
         toxicity.parse(stream.getvalue())
