@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
 from pyspark.sql import SparkSession
 from rich.console import Console
 
@@ -22,6 +23,10 @@ from etl.stages.curate import Recipe
 from etl.stages.mix import Mixture, Source
 
 SAMPLE_PAGES = 300
+
+# On a machine with other work an example may take any time; what hangs is seen without a deadline too.
+settings.register_profile("unhurried", deadline=None)
+settings.load_profile("unhurried")
 
 
 @pytest.fixture(scope="session")
