@@ -86,6 +86,7 @@ SETTINGS_LOCAL = {
     "spark.sql.shuffle.partitions": "8",
     "spark.python.daemon.module": "etl.daemon",
     "spark.executor.heartbeatInterval": "1s",  # how often the progress bar hears of rows
+    "spark.executor.heartbeat.maxFailures": "600",  # ten minutes as ever, not one: a machine with other work is slow
     "spark.network.timeoutInterval": "60s",
     "spark.databricks.delta.snapshotPartitions": "2",
     "spark.sql.sources.parallelPartitionDiscovery.parallelism": "2",
