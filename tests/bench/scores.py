@@ -136,7 +136,8 @@ def _texts(options: argparse.Namespace) -> list[str]:
 @contextmanager
 def spark_on(warehouse: Path) -> Iterator[Runner]:
     """A runner on the lake of a folder, two tasks at once; Spark ends with it."""
-    spark = session.connect(session.SessionConfig(cores=2, driver_memory="2g"), warehouse.with_suffix(".log"))
+    settings = session.SessionConfig(cores=2, driver_memory="2g", options=(session.SHORT_RUN,))
+    spark = session.connect(settings, warehouse.with_suffix(".log"))
     try:
         yield Runner(Lake(spark, str(warehouse), warehouse.name).open(), Reporter(spark, Console(quiet=True)))
     finally:
