@@ -27,7 +27,10 @@ ACTIVATIONS = ("none", "sigmoid", "softmax")
 JOINS = ("mean", "max")
 DEFAULT_TOKENS = 512  # of a window, where the model takes more: what classifiers of documents are trained on
 MOST_CHARACTERS = 1_000_000  # of a document that is read to its end: minutes on a CPU, not days
-PAD_TO = {"cpu": transformer.PAD_TO, "cuda": 64}  # few shapes keep a GPU busy: a batch of Spark is some hundred texts
+PAD_TO = {"cpu": transformer.PAD_TO, "cuda": 64}
+"""Few shapes keep a GPU busy, as a batch of Spark is some hundred texts. Windows of 512 tokens of WCXB's main texts
+(1,476) and DCLM's labelled documents (281) then have 1.1 and 5.9 % of padding, on a CPU 0.3 and 1.4 %."""
+
 ROWS_TO = 16
 GROUP_CHARACTERS = 4_000_000  # of texts whose tokens are in memory at once: about a million
 
