@@ -1,8 +1,9 @@
 """From HTML to blocks: one parse, one pass over the tags, and flat arrays instead of a tree of objects.
 
-The page is parsed and cleaned in C and written out again, so that it is well formed, whatever it was; then one regular
-expression cuts it into tags and texts. In well-formed HTML depth is a running sum, and parents, owners and ends are
-searches in sorted (depth, position) keys, so no Python loop visits the nodes and no nesting is too deep.
+The page is parsed and cleaned in C and written out again, so that it is well formed, whatever it was; then it is cut at
+its angle brackets into tags and texts, and of each that is written alike only one is looked at. In well-formed HTML
+depth is a running sum, and parents, owners and ends are searches in sorted (depth, position) keys, so no Python loop
+visits the nodes and no nesting is too deep.
 
 A *block* is a run of text without a boundary: boundaries are the tags of everything that is not inline, and ``<br>``.
 An *element* here is an element that is not inline.
@@ -16,6 +17,7 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 from selectolax.lexbor import LexborHTMLParser
 
 Ints = npt.NDArray[np.int64]
@@ -63,16 +65,14 @@ TAG_ID = {name: number for number, name in enumerate(TAGS)}
 TAG_BITS = 7
 START, END, VOIDS, BOUNDARY, SPACER, HIDDEN, ARIA_HIDDEN, KEEPS_SPACE = (1 << TAG_BITS + bit for bit in range(8))
 
-# Names of attributes may hold quotes, so a value is what is quoted right after an equals sign. Most tags are the first
-# of the three; the last is what is left, such as a document type.
-_REST = r'[^=>]*(?:=(?:"[^"]*")?[^=>]*)*>'
-_TOKEN = re.compile(rf"(<[^!=>]{_REST}|<!--.*?-->|<{_REST})", re.DOTALL)
+_TOKEN = re.compile(rb"<!--.*?-->|<[^>]*>", re.DOTALL)
 _NAME = re.compile(r"</?([a-zA-Z][^\s/>]*)")
 _IS_HIDDEN = re.compile(r" hidden[ >=]")
 _INVISIBLE = re.compile(r"display:\s*none|visibility:\s*hidden")
 _DESCRIPTION = re.compile(r'<meta [^>]*?(?:name|property)="(?:og:|twitter:)?description"[^>]*>')
 _CONTENT = re.compile(r' content="([^"]*)"')
 _DATA_TYPE = "ld+json"
+_NO_BREAK = "&nbsp;"
 _SURROGATE = re.compile("[\ud800-\udfff]")
 _MATH = re.compile(r"<math([^>]*)>(.*?)</math>", re.DOTALL)
 _TEX = re.compile(r'<annotation[^>]*?encoding="application/x-tex"[^>]*>(.*?)</annotation>', re.DOTALL)
@@ -133,30 +133,27 @@ def read(html: str) -> Layout:
     """The layout of a page. Never raises; of what is known to cost the parser its square, `_bounded` cuts off."""
     html = _bounded(html[:MAX_CHARS])
     page = _cleaned(html, STRIPPED)
-    tags, texts, number, every = _cut(page)
+    cut = _cut(page)
+    # Distinct tags are looked through rather than the page.
+    every = "".join([piece for piece in cut.pieces if piece[:1] == "<"])
     if "<xmp" in every or "<plaintext" in every:  # their text is not escaped, so it cannot be cut into tags
         html = html.replace("<xmp", "<pre").replace("</xmp", "</pre").replace("<plaintext", "<pre")
-        page = _cleaned(html, [*STRIPPED, *RAW])
-        tags, texts, number, every = _cut(page)
-    # Tags are looked through, each once, rather than the page.
+        page = _cleaned(html, STRIPPED + RAW)
+        cut = _cut(page)
     if "katex-html" in every:  # what is drawn, beside MathML that says the same
-        page = _cleaned(html, [*STRIPPED, *RAW], ".katex-html")
-        tags, texts, number, every = _cut(page)
+        page = _cleaned(html, STRIPPED + RAW, ".katex-html")
+        cut = _cut(page)
     formula = "<math" in every
     if formula or "latex" in every or "-math" in every or 'class="tex"' in every:
+        page = page.replace(_NO_BREAK, "\xa0")
         page = _MATH.sub(_tex, page) if formula else _FORMULA_IMAGE.sub(_tex_of_image, page)
-        tags, texts, number, every = _cut(page)
-    kinds = [_PLAIN.get(name := tag.split(" ", 1)[0]) or _kind(tag, name) for tag in number]
-    codes = np.fromiter(map(number.__getitem__, tags), np.int64, len(tags))
-    bits = np.array([kind[0] for kind in kinds], np.int64)[codes]
-    head_end = page.find("<body")
+        cut = _cut(page)
     descriptions = [
-        unescape(value[1])
-        for tag in _DESCRIPTION.finditer(page, 0, max(head_end, 0))
+        unescape(value[1].replace(_NO_BREAK, "\xa0"))
+        for tag in _DESCRIPTION.finditer(page, 0, max(page.find("<body"), 0))
         if (value := _CONTENT.search(tag[0]))
     ]
-    names = [kind[1] for kind in kinds]
-    return _layout(bits, codes, names, texts, max(descriptions, key=len, default=""), _data(html))
+    return _layout(cut, max(descriptions, key=len, default=""), _data(html))
 
 
 def _cleaned(html: str, stripped: list[str], drawn: str = "") -> str:
@@ -172,15 +169,44 @@ def _cleaned(html: str, stripped: list[str], drawn: str = "") -> str:
     if drawn:
         for each in parser.css(drawn):
             each.decompose()
-    return (parser.html or "").replace("&nbsp;", "\xa0").replace("\x00", "")
+    return parser.html or ""
 
 
-def _cut(page: str) -> tuple[list[str], list[str], dict[str, int], str]:
-    """The tags of a page, the text after each, the number of each distinct tag, and all distinct tags as one string."""
-    parts = _TOKEN.split(page)
-    tags, texts = parts[1::2], parts[2::2]
-    distinct = dict.fromkeys(tags)
-    return tags, texts, dict(zip(distinct, range(len(distinct)), strict=True)), "".join(distinct)
+class _Cut(NamedTuple):
+    """The tags of a page, and the text behind each: by number which of the distinct pieces stands where."""
+
+    pieces: list[str]
+    tag: Ints
+    text: Ints
+
+
+def _cut(page: str) -> _Cut:
+    written = page.encode()
+    starts, ends = _spans(written)
+    # Texts and tags by turns, as one array over the bytes of the page.
+    bounds = np.zeros(2 * len(starts) + 2, np.int32)
+    bounds[1:-1:2], bounds[2:-1:2], bounds[-1] = starts, ends, len(written)
+    cut = pa.StringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(written)).dictionary_encode()
+    pieces = [piece.replace(_NO_BREAK, "\xa0") if "&" in piece else piece for piece in cut.dictionary.to_pylist()]
+    number = cut.indices.to_numpy().astype(np.int64)
+    return _Cut(pieces, number[1::2], number[2::2])
+
+
+def _spans(written: bytes) -> tuple[Ints, Ints]:
+    """Where the tags and comments of well-formed HTML start and end: in all else angle brackets are escaped."""
+    characters = np.frombuffer(written, np.uint8)
+    opening, closing = np.flatnonzero(characters == ord("<")), np.flatnonzero(characters == ord(">"))
+    # A tag starts at the first opening bracket behind the end of the one before it; names may hold more of them.
+    starts = np.append(opening, len(written))[np.searchsorted(opening, np.append(0, closing)[:-1])]
+    is_tag = starts < closing
+    starts, ends = starts[is_tag], closing[is_tag]
+    is_dash = characters == ord("-")
+    is_whole = is_dash[ends - 1] & is_dash[ends - 2] & (ends - starts >= len("<!---->") - 1)
+    doubtful = starts[(characters[starts + 1] == ord("!")) & ~is_whole]
+    if any(written.startswith(b"<!--", start) for start in doubtful.tolist()):  # a comment with brackets in it
+        starts, ends = np.array([token.span() for token in _TOKEN.finditer(written)]).T
+        return starts, ends
+    return starts, ends + 1
 
 
 def _data(html: str) -> list[str]:
@@ -261,15 +287,15 @@ def _kind(tag: str, name: str) -> tuple[int, str]:
         return known, ""
     bits = known
     tag = tag[:MAX_TAG_CHARS]
-    names = _value(tag, " class=") + " " + _value(tag, " id=")
+    names = _value(tag, ' class="') + " " + _value(tag, ' id="')
     if " role=" in tag:
-        names += " " + _value(tag, " role=")
+        names += " " + _value(tag, ' role="')
     if " itemprop=" in tag:
-        names += " ip" + _value(tag, " itemprop=")
+        names += " ip" + _value(tag, ' itemprop="')
     if "hidden" in tag or "none" in tag:
-        if _IS_HIDDEN.search(tag) or _INVISIBLE.search(_value(tag, " style=")):
+        if _IS_HIDDEN.search(tag) or _INVISIBLE.search(_value(tag, ' style="')):
             bits |= HIDDEN
-        if _value(tag, " aria-hidden=") == "true":
+        if _value(tag, ' aria-hidden="') == "true":
             bits |= ARIA_HIDDEN
     return bits, names
 
@@ -287,9 +313,8 @@ def _bits(name: str, *, is_end: bool) -> int:
 
 
 def _value(tag: str, key: str) -> str:
-    """Value of an attribute, with `key` as `` class=``."""
-    at = tag.find(key)
-    return tag[at + len(key) + 1 : tag.find('"', at + len(key) + 1)] if at >= 0 else ""
+    """Value of an attribute, with `key` such as ``class="`` and a space before it."""
+    return tag.partition(key)[2].partition('"')[0]
 
 
 _KNOWN = {
@@ -298,10 +323,17 @@ _KNOWN = {
     for is_end in (False, True)
 }
 # Nothing is asked of inline elements but that they are there, and they are half of all distinct tags.
-_PLAIN = {f"<{name}": (_KNOWN[f"<{name}"], "") for name in [*INLINE, *VOID]}
+_PLAIN = {f"<{name}": (_KNOWN[f"<{name}"], "") for name in [*INLINE, *VOID]} | {
+    f"{tag}>": (bits, "") for tag, bits in _KNOWN.items()
+}
 
 
-def _layout(bits: Ints, codes: Ints, names: list[str], texts: list[str], description: str, data: list[str]) -> Layout:
+def _layout(cut: _Cut, description: str, data: list[str]) -> Layout:
+    kinds = [
+        (_PLAIN.get(name := piece.split(" ", 1)[0]) or _kind(piece, name)) if piece[:1] == "<" else (0, "")
+        for piece in cut.pieces
+    ]
+    bits = np.array([kind[0] for kind in kinds], np.int64)[cut.tag]
     count = len(bits)
     tag = bits & ((1 << TAG_BITS) - 1)
     is_start, is_end = (bits & START) != 0, (bits & END) != 0
@@ -331,14 +363,15 @@ def _layout(bits: Ints, codes: Ints, names: list[str], texts: list[str], descrip
     in_raw = within((bits & KEEPS_SPACE) != 0) > 0
     is_spacer = (bits & SPACER) != 0
     gaps = is_spacer[:-1] & is_end[:-1] & is_spacer[1:] & is_start[1:] & ~in_raw[:-1]
-    for gap in np.flatnonzero(gaps).tolist():
-        texts[gap] = texts[gap] or " "
+    texts, text = [*cut.pieces, " "], cut.text.copy()
+    sizes = np.fromiter(map(len, texts), np.int64, len(texts))
+    text[:-1][gaps & (sizes[text[:-1]] == 0)] = len(texts) - 1
 
     titles = np.flatnonzero((tag == TAG_ID["title"]) & is_start)
-    title = " ".join(unescape(texts[titles[0]]).split()) if len(titles) else None
+    title = " ".join(unescape(texts[text[titles[0]]]).split()) if len(titles) else None
     body = np.flatnonzero((tag == TAG_ID["body"]) & is_start)
     body_at = int(body[0]) if len(body) else 0
-    visible = np.fromiter(map(len, map(str.strip, texts)), np.int64, count)
+    visible = np.fromiter(map(len, map(str.strip, texts)), np.int64, len(texts))[text]
     filled = np.flatnonzero(visible[body_at:]) + body_at
     segment = np.cumsum(is_boundary)[filled]
     opens = np.flatnonzero(np.diff(segment, prepend=-1))
@@ -347,7 +380,7 @@ def _layout(bits: Ints, codes: Ints, names: list[str], texts: list[str], descrip
         opens = opens[:MAX_BLOCKS]
     first = filled[opens]
     last = filled[np.append(opens[1:], len(filled))[: len(opens)] - 1]
-    blocks = _texts(texts, first, last, within((tag == TAG_ID["pre"]) | (tag == TAG_ID["textarea"]))[first] > 0)
+    blocks = _texts(texts, text, first, last, within((tag == TAG_ID["pre"]) | (tag == TAG_ID["textarea"]))[first] > 0)
     lengths = visible[filled]
     block = np.cumsum(np.diff(segment, prepend=-1) != 0) - 1
     opened = np.cumsum((tag == TAG_ID["a"]) & is_start)
@@ -366,7 +399,7 @@ def _layout(bits: Ints, codes: Ints, names: list[str], texts: list[str], descrip
         end=stop,
         depth=depth[starts],
         flags=bits[starts],
-        names=[names[code] for code in codes[starts].tolist()],
+        names=[kinds[number][1] for number in cut.tag[starts].tolist()],
         images=np.cumsum(tag == TAG_ID["img"]),
         inputs=np.cumsum(_IS_INPUT[tag] & ~is_end),
         description=description,
@@ -374,14 +407,17 @@ def _layout(bits: Ints, codes: Ints, names: list[str], texts: list[str], descrip
     )
 
 
-def _texts(texts: list[str], first: Ints, last: Ints, is_raw: Flags) -> list[str]:
+def _texts(texts: list[str], text: Ints, first: Ints, last: Ints, is_raw: Flags) -> list[str]:
     """The text of each block; white space is kept where the page keeps it."""
     blocks = []
+    numbers = text.tolist()
     for start, stop, raw in zip(first.tolist(), last.tolist(), is_raw.tolist(), strict=True):
-        text = texts[start] if start == stop else "".join(texts[start : stop + 1])
-        if "&" in text:
-            text = unescape(text)
-        blocks.append(text.strip("\n").rstrip() if raw else " ".join(text.split()))
+        block = texts[numbers[start]]
+        if start < stop:
+            block = "".join([texts[number] for number in numbers[start : stop + 1]])
+        if "&" in block:
+            block = unescape(block)
+        blocks.append(block.strip("\n").rstrip() if raw else " ".join(block.split()))
     return blocks
 
 

@@ -139,7 +139,8 @@ def _ancestors(parent: Ints, owner: Ints, count: int) -> Ints:
 
 
 def _log(values: npt.ArrayLike) -> Floats:
-    result: Floats = np.log1p(np.maximum(np.asarray(values, np.float32), 0))
+    """Logarithm of one more; of float32 `np.log` takes several at once, which `np.log1p` does not."""
+    result: Floats = np.log(np.maximum(np.asarray(values, np.float32), 0) + np.float32(1))
     return result
 
 

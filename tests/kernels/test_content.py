@@ -114,6 +114,26 @@ def test_attributes_with_quotes_and_angle_brackets_end_where_they_end():
     assert content.read('<p title="a > b" "x"="">one</p><p data-x=\'"\'>two</p>').blocks == ["one", "two"]
 
 
+def test_brackets_in_comments_and_in_names_of_attributes_are_no_tags():
+    assert content.read("<p>one<!-- <p>never --> two</p><!-- a > b <i> --><p>three<!----></p>").blocks == [
+        "one two",
+        "three",
+    ]
+    assert content.read('<p <b>one</p><p <!-- x -->>two</p><p title="<!--">three</p>').blocks == [
+        "one",
+        ">two",
+        "three",
+    ]
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.sampled_from([*"<>-! a", "<!--", "-->", "<a>", "\xe9", "<!doctype>"]), max_size=30).map("".join))
+def test_tags_are_what_the_pattern_of_a_token_finds(html):
+    written = html.encode()
+    starts, ends = dom._spans(written)
+    assert list(zip(starts, ends, strict=True)) == [token.span() for token in dom._TOKEN.finditer(written)]
+
+
 def test_links_side_by_side_are_separate_words_and_letters_in_bold_are_not():
     assert content.read("<p><a>One</a><a>Two</a></p>").blocks == ["One Two"]
     assert content.read("<p>b<b>o</b>ld <i>H<sub>2</sub>O</i></p>").blocks == ["bold H2O"]
