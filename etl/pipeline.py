@@ -298,12 +298,14 @@ def find_duplicates(runner: Runner, plan: Plan) -> None:
 def curate(runner: Runner, plan: Plan) -> None:
     """Annotations to `dispositions` and `corpus` by the recipe, and the ledger checked.
 
-    Dear models score between two rounds of decisions: the first says who waits for a score.
+    The models that the recipe reads score what they have not scored yet. Dear ones do between two rounds of decisions:
+    the first says who waits for a score.
     """
     part = {"recipe": plan.recipe.name}
     for scorer in plan.scorers:
-        if scorer.scope == SURVIVORS and scorer.name in plan.recipe.scored_by:
-            runner.whole(DISPOSITIONS, plan.recipe, part)
+        if scorer.name in plan.recipe.scored_by:
+            if scorer.scope == SURVIVORS:
+                runner.whole(DISPOSITIONS, plan.recipe, part)
             _score(runner, scorer, plan.recipe.name)
     runner.whole(DISPOSITIONS, plan.recipe, part)
     ledger.check(runner.lake, plan.recipe.name)
@@ -312,7 +314,8 @@ def curate(runner: Runner, plan: Plan) -> None:
     if repeats.kinds:
         kinds = RepeatParams(plan.recipe.name, repeats.line, repeats.paragraph, repeats.substring)
         runner.whole(DOCUMENT_REPEATS, kinds, part)
-    runner.whole(CORPUS, CorpusParams(plan.recipe, plan.config.tokens.tokenizer), part)
+    models = {**{scorer.name: scorer.model for scorer in plan.scorers}, **plan.recipe.scorers}
+    runner.whole(CORPUS, CorpusParams(plan.recipe, plan.config.tokens.tokenizer, models), part)
 
 
 def build_training_set(runner: Runner, plan: Plan) -> None:

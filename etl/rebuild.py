@@ -59,7 +59,8 @@ def rebuild(lake: Lake, training_set: str) -> Comparison:
         return lake.read(table, manifest["inputs"][table.name])
 
     if manifest["kind"] == "documents":
-        rows = _documents(read, recipe, manifest["tokenizer"], params)
+        made_of = CorpusParams(recipe, manifest["tokenizer"], manifest.get("scorers", {}))
+        rows = _documents(read, made_of, params)
     else:
         rows = _conversations(read, recipe, manifest["kind"], params)
     made = content(rows, KINDS[manifest["kind"]]).collect()[0]
@@ -67,13 +68,11 @@ def rebuild(lake: Lake, training_set: str) -> Comparison:
     return Comparison(training_set, recorded, (made["content_hash"], made["documents"], made["tokens"]))
 
 
-def _documents(
-    read: Callable[[Table], DataFrame], recipe: Recipe, tokenizer: str, params: TrainingSetParams
-) -> DataFrame:
+def _documents(read: Callable[[Table], DataFrame], made_of: CorpusParams, params: TrainingSetParams) -> DataFrame:
     """`training_documents` made from annotations."""
-    decided = DISPOSITIONS.transform(*[read(table) for table in DISPOSITIONS.inputs], recipe)
+    decided = DISPOSITIONS.transform(*[read(table) for table in DISPOSITIONS.inputs], made_of.recipe)
     annotated = [read(table) for table in CORPUS.inputs if table is not tables.DISPOSITIONS]
-    return training_documents(CORPUS.transform(decided, *annotated, CorpusParams(recipe, tokenizer)), params)
+    return training_documents(CORPUS.transform(decided, *annotated, made_of), params)
 
 
 def _conversations(

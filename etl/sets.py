@@ -77,10 +77,18 @@ def _manifest(lake: Lake, plan: SetPlan, drawn: TrainingSetParams) -> ManifestPa
         "recipe": recipe,
         "mixture": mixture,
         "tokenizer": plan.tokenizer,
+        "scorers": _scorers(lake, plan),
         "inputs": _inputs(lake, ROWS[plan.kind].output, part, plan),
     }
     text = json.dumps(content, sort_keys=True, ensure_ascii=False)
     return ManifestParams(drawn, plan.kind, text, digest(recipe), digest(mixture), plan.tokenizer)
+
+
+def _scorers(lake: Lake, plan: SetPlan) -> dict[str, str]:
+    """The models whose scores are in the corpus that a set of documents is drawn from, by scorer."""
+    is_drawn = ROWS[plan.kind].inputs[0] is tables.CORPUS
+    made = lake.last_metadata(tables.CORPUS, {"recipe": [plan.recipe.name]}) if is_drawn else None
+    return dict((made or {}).get("params", {}).get("scorers", {}))
 
 
 def _inputs(lake: Lake, table: Table, part: dict[str, list[str]], plan: SetPlan) -> dict[str, int]:

@@ -10,7 +10,8 @@ CREATE TABLE IF NOT EXISTS corpus (
   language       STRING          COMMENT 'document_language.language',
   language_score DOUBLE          COMMENT 'document_language.language_score',
   tokens         BIGINT NOT NULL COMMENT 'Tokens of text by the tokenizer of document_tokens',
-  stands_for     BIGINT NOT NULL COMMENT 'dispositions.stands_for: 1, and 1 more for each duplicate that was dropped for it'
+  stands_for     BIGINT NOT NULL COMMENT 'dispositions.stands_for: 1, and 1 more for each duplicate that was dropped for it',
+  scores         MAP<STRING, DOUBLE> COMMENT 'document_scores.score by scorer, of the models of the run, such as scores.quality; empty where none has scored the document'
 )
 USING DELTA
 COMMENT 'One row per kept document and recipe'

@@ -440,12 +440,16 @@ def _with_copies(judged: DataFrame, method: str, step: int, recipe: Recipe) -> D
 
 @dataclass(frozen=True)
 class CorpusParams:
-    """The recipe whose kept documents are the corpus, and the tokenizer that measures texts it has shortened."""
+    """The recipe whose kept documents are the corpus, and the tokenizer that measures texts it has shortened.
+
+    `scorers`: the models whose scores the corpus has, by the names of their scorers.
+    """
 
     __pydantic_config__ = STRICT
 
     recipe: Recipe
     tokenizer: str = "gpt2"
+    scorers: Mapping[str, str] = field(default_factory=dict)
 
 
 def corpus(
@@ -455,19 +459,21 @@ def corpus(
     document_tokens: DataFrame,
     document_pii: DataFrame,
     document_repeats: DataFrame,
+    document_scores: DataFrame,
     params: CorpusParams,
 ) -> DataFrame:
     """One row per document that the recipe keeps, with the text that a trainer reads.
 
-    Key: `dispositions` has one row per recipe and doc_id, the others one per doc_id.
+    Key: `dispositions` has one row per recipe and doc_id, the others one per doc_id; scores are one row per text.
     """
     recipe = params.recipe
     is_kept = (F.col("recipe") == recipe.name) & (F.col("decision") == "kept")
     kept = dispositions.where(is_kept).select("recipe", "doc_id", "stands_for")
-    texts = documents.select("doc_id", "crawl", "url", "url_host_name", "fetch_time", "title", "text")
+    texts = documents.select("doc_id", "crawl", "url", "url_host_name", "fetch_time", "title", "text", "text_hash")
     languages = document_language.select("doc_id", "language", "language_score")
     rows = kept.join(texts, "doc_id", how="inner").join(languages, "doc_id", how="left")
     rows = rows.join(document_tokens.select("doc_id", "tokens"), "doc_id", how="inner")
+    rows = _with_scores(rows, document_scores, params.scorers)
     if recipe.mask:
         rows = rows.join(document_pii.select("doc_id", F.col("spans").alias("personal")), "doc_id", how="left")
     if recipe.remove_repeats.kinds:
@@ -476,6 +482,24 @@ def corpus(
     if recipe.mask or recipe.remove_repeats.kinds or recipe.remove_lines != "none":
         rows = _rewritten(rows, params)
     return rows.select(*tables.CORPUS.columns)
+
+
+def _with_scores(rows: DataFrame, document_scores: DataFrame, models: Mapping[str, str]) -> DataFrame:
+    """`rows` with `scores`: of each text what `models` have said of it, by the names of their scorers.
+
+    Key: a model has one row per document, so a text has one row and a scorer one entry.
+    """
+    none = F.create_map().cast("map<string,double>")
+    if not models:
+        return rows.withColumn("scores", none)
+    entries = [
+        F.collect_list(F.when(F.col("model") == model, F.struct(F.lit(scorer), "score")))
+        for scorer, model in sorted(models.items())
+    ]
+    scored = document_scores.where(F.col("model").isin(*models.values()) & F.col("score").isNotNull())
+    of_text = scored.groupBy("doc_id", "text_hash").agg(F.map_from_entries(F.concat(*entries)).alias("found"))
+    joined = rows.join(of_text, ["doc_id", "text_hash"], how="left")
+    return joined.withColumn("scores", F.coalesce("found", none)).drop("found")
 
 
 def _rewritten(rows: DataFrame, params: CorpusParams) -> DataFrame:
@@ -542,7 +566,9 @@ CORPUS = Stage(
         tables.DOCUMENT_TOKENS,
         tables.DOCUMENT_PII,
         tables.DOCUMENT_REPEATS,
+        tables.DOCUMENT_SCORES,
     ),
     output=tables.CORPUS,
     params=CorpusParams,
+    version=2,
 )

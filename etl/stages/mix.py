@@ -3,6 +3,7 @@ manifest to make it again."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
@@ -24,11 +25,15 @@ RANGES = 256  # of a set, numbered side by side
 
 
 SHORT = ("error", "allow")
+_SCORE = re.compile(r"\bscores(?:\.|\[['\"])(\w+)")  # in SQL: scores.quality, scores['quality']
 
 
 @dataclass(frozen=True)
 class Tier:
-    """Rows of a source that a SQL condition names, and how many copies of each stand in one pass over the source."""
+    """Rows of a source that a SQL condition names, and how many copies of each stand in one pass over the source.
+
+    Of documents, ``scores.quality >= 0.6`` is a condition on a score; one that is missing is in no tier.
+    """
 
     __pydantic_config__ = STRICT
 
@@ -68,6 +73,11 @@ class Source:
             problems.append(f"has rehydrate {[*self.rehydrate]}, wanted pairs of a size and copies, each at least 1")
         if problems:
             raise ValueError(f"source {self.name!r} {'; '.join(problems)}")
+
+    @property
+    def conditions(self) -> tuple[str, ...]:
+        """The SQL conditions of the source and of its tiers."""
+        return (self.where, *(tier.where for tier in self.tiers))
 
     @property
     def repeats(self) -> bool:
@@ -426,7 +436,7 @@ def can_be_met(kind: Kind, *inputs: Any) -> None:
     if params.held_out:
         return
     mixture, place = params.mixture, f"training set {params.training_set!r}"
-    problems = _unreadable(tables_before[0], mixture)
+    problems = _unreadable(tables_before[0], mixture) or _unscored(kind, tables_before[0], mixture)
     repeated = [source.name for source in mixture.sources if source.repeats]
     if repeated and not kind.has_epoch:
         problems.append(f"sources {repeated} repeat rows, which a set of {kind.name} does not hold more than once")
@@ -453,7 +463,7 @@ def _unreadable(rows: DataFrame, mixture: Mixture) -> list[str]:
     """The conditions of a mixture that are no SQL over the columns of `rows`."""
     problems = []
     for source in mixture.sources:
-        for where in (source.where, *(tier.where for tier in source.tiers)):
+        for where in source.conditions:
             try:
                 kind = rows.select(F.expr(where)).dtypes[0][1]
                 if kind != "boolean":
@@ -462,6 +472,16 @@ def _unreadable(rows: DataFrame, mixture: Mixture) -> list[str]:
                 reason = str(error).strip().partition("\n")[0]
                 problems.append(f"source {source.name!r}: {where!r} cannot be read: {reason}")
     return problems
+
+
+def _unscored(kind: Kind, rows: DataFrame, mixture: Mixture) -> list[str]:
+    """The scores that conditions of a mixture read and no document has: as null, they would make a tier empty."""
+    conditions = [where for source in mixture.sources for where in source.conditions]
+    named = {name for where in conditions for name in _SCORE.findall(where)} if kind is DOCUMENTS else set()
+    if not named:
+        return []
+    known = {row[0] for row in rows.select(F.explode(F.map_keys("scores"))).distinct().collect()}
+    return [f"no document has a score by {name!r}, found {sorted(known) or 'none'}" for name in sorted(named - known)]
 
 
 def content(rows: DataFrame, kind: Kind = DOCUMENTS) -> DataFrame:

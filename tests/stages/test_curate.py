@@ -429,6 +429,13 @@ def test_corpus_holds_the_kept_texts_without_removed_lines(spark: SparkSession) 
     elsewhere = {"recipe": "other", "doc_id": "b", "decision": "kept"}
     texts = [annotated("a", text), annotated("b", text)]
     documents, languages, tokens, _quality = zip(*texts, strict=True)
+    by = {"doc_id": "a", "text_hash": text, "scorer": "quality"}
+    said = [
+        {**by, "model": "quality@1", "score": 0.5},
+        {**by, "model": "quality@2", "score": 0.6},
+        {**by, "model": "edu@1", "score": None, "error": "too_long"},
+        {**by, "model": "edu@1", "score": 3.0, "text_hash": "of an older text"},
+    ]
     found = corpus(
         rows(spark, tables.DISPOSITIONS, kept, dropped, elsewhere),
         rows(spark, tables.DOCUMENTS, *documents),
@@ -436,18 +443,21 @@ def test_corpus_holds_the_kept_texts_without_removed_lines(spark: SparkSession) 
         rows(spark, tables.DOCUMENT_TOKENS, *tokens),
         personal(spark, documents),
         rows(spark, tables.DOCUMENT_REPEATS),
-        CorpusParams(recipe, tokenizer="bytes"),
+        rows(spark, tables.DOCUMENT_SCORES, *said),
+        CorpusParams(recipe, "bytes", {"quality": "quality@1", "edu": "edu@1"}),
     ).collect()
     kept_text = "This line is a whole sentence.\nAnd this one is a sentence too."
     assert [(row["doc_id"], row["text"], row["tokens"]) for row in found] == [("a", kept_text, len(kept_text))]
-    assert found[0]["stands_for"] == 3
+    assert (found[0]["stands_for"], found[0]["scores"]) == (3, {"quality": 0.5})
 
 
 def test_personal_data_is_masked_before_lines_are_removed(spark: SparkSession) -> None:
     text = "Write to ann@example.org or call\nThe office of Ann is at ann@example.org today."
-    recipe = Recipe("masked", "addresses masked", "these tests", (), remove_lines="c4", mask=("email",))
-    kept = [{"recipe": "masked", "doc_id": doc_id, "decision": "kept"} for doc_id in ("a", "b")]
-    documents, languages, tokens, _quality = zip(annotated("a", text), annotated("b", "As it was before."), strict=True)
+    recipe = Recipe("masked", "m", "these tests", (), remove_lines="c4", mask=("email",), as_is=("code:*",))
+    kept = [{"recipe": "masked", "doc_id": doc_id, "decision": "kept"} for doc_id in ("a", "b", "code")]
+    texts = [annotated("a", text), annotated("b", "As it was before."), annotated("code", text)]
+    documents, languages, tokens, _quality = zip(*texts, strict=True)
+    documents[2]["crawl"] = "code:x"
     at = text.rindex("ann@")
     spans = [{"kind": "email", "start": at, "end": at + len("ann@example.org")}]
     found = corpus(
@@ -455,14 +465,16 @@ def test_personal_data_is_masked_before_lines_are_removed(spark: SparkSession) -
         rows(spark, tables.DOCUMENTS, *documents),
         rows(spark, tables.DOCUMENT_LANGUAGE, *languages),
         rows(spark, tables.DOCUMENT_TOKENS, *tokens),
-        personal(spark, documents, a=spans),
+        personal(spark, documents, a=spans, code=spans),
         rows(spark, tables.DOCUMENT_REPEATS),
+        rows(spark, tables.DOCUMENT_SCORES),
         CorpusParams(recipe, tokenizer="bytes"),
     ).collect()
     texts = {row["doc_id"]: (row["text"], row["tokens"]) for row in found}
     masked = "The office of Ann is at <email> today."
     assert texts["a"] == (masked, len(masked))
     assert texts["b"][0] == "As it was before."
+    assert texts["code"][0] == text, "nothing is done to texts of such a crawl"
 
 
 SCORED = replace(

@@ -142,6 +142,29 @@ def test_tiers_and_clusters_say_how_often_a_row_stands_in_a_pass(spark: SparkSes
     assert all([epoch for _, epoch in sorted(places)] == list(range(1, len(places) + 1)) for places in by_text.values())
 
 
+def test_better_documents_stand_more_often(spark: SparkSession) -> None:
+    """The shipped tiers on scores of tenths, of which some documents have none."""
+    score = F.when(F.col("tokens") != 5, (F.col("tokens") - 5) / 6)
+    scores = F.map_filter(F.create_map(F.lit("quality"), score), lambda _, value: value.isNotNull())
+    corpus = corpus_of(spark, 210).withColumn("scores", scores)
+    mixture = replace(config.load(config.find("mixtures", "quality-tiers"), Mixture), held_out=0.0)
+    params = TrainingSetParams("set", "r", mixture)
+    can_be_met(DOCUMENTS, corpus, params)
+    counts = training_documents(corpus, params).groupBy("doc_id", "tokens").count().collect()
+    assert {(row["tokens"], row["count"]) for row in counts} == {
+        (5, 1),
+        (6, 1),
+        (7, 1),
+        (8, 2),
+        (9, 2),
+        (10, 4),
+        (11, 4),
+    }
+    misspelt = replace(mixture, sources=(Source("web", tiers=(Tier("scores['qualty'] > 0", 2),)),))
+    with pytest.raises(InputError, match=r"no document has a score by 'qualty', found \['quality'\]"):
+        can_be_met(DOCUMENTS, corpus, replace(params, mixture=misspelt))
+
+
 def test_shares_are_met_within_half_a_percent(spark: SparkSession) -> None:
     ids = F.md5(F.col("id").cast("string"))
     corpus = spark.range(60_000).select(
