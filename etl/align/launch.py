@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 import os
 import subprocess
@@ -44,13 +45,16 @@ def read(name: str, module: str = TRAIN) -> Launch:
     """The launch of `module` that a file of ``conf/accelerate``, or any other of Accelerate's files, describes.
 
     Raises:
-        ConfigError: there is no such file, or it does not say how many processes there are.
+        ConfigError: there is no such file, it does not say how many processes there are, or it needs a package that is
+            not installed.
     """
     path = config.find("accelerate", name)
     settings = config.read_yaml(path)
     processes = settings.get("num_processes")
     if not isinstance(processes, int) or processes < 1:
         raise ConfigError(f"{path}: 'num_processes' is {processes!r}, wanted a number of processes")
+    if settings.get("distributed_type") == "DEEPSPEED" and importlib.util.find_spec("deepspeed") is None:
+        raise ConfigError(f"{path} wants DeepSpeed, which is not installed: pip install deepspeed, or take fsdp2")
     on_cpu = settings.get("use_cpu") is True or settings.get("distributed_type") == "MULTI_CPU"
     return Launch(path.resolve(), processes, on_cpu and processes > 1, module)
 

@@ -27,7 +27,7 @@ import psutil
 import torch
 import transformers
 from accelerate import Accelerator
-from accelerate.utils import set_seed
+from accelerate.utils import DistributedType, GradientAccumulationPlugin, set_seed
 
 from etl.align import chat, data, losses, models, process
 from etl.align import job as jobs
@@ -56,12 +56,14 @@ def train(folder: Path) -> None:
         training.threads,
         job.world_size,
         mixed_precision="bf16" if training.dtype == "bfloat16" else "no",
-        gradient_accumulation_steps=share // micro,
+        # As a number, it would give way to what `accelerate launch` puts into the environment.
+        gradient_accumulation_plugin=GradientAccumulationPlugin(num_steps=share // micro),
     )
     model, tokenizer, feed = _begin(job, accelerator)
     collate = partial(method.collate, filler=tokenizer.pad_token_id)
     optimizer = models.adamw(model, training.optimizer)
     _check_memory(model, training, micro, accelerator)
+    _tell_deepspeed(accelerator, training, micro)
     model, optimizer = accelerator.prepare(model, optimizer)
     if isinstance(feed, Held) and method.needs_reference:
         _add_reference(accelerator, model, feed.dataset, collate, micro)
@@ -138,6 +140,16 @@ def _check_memory(model: Any, training: Training, micro: int, accelerator: Accel
             f"optimizer {states / 1e9:.1f}, logits {logits / 1e9:.1f}), {free / 1e9:.1f} GB are free: "
             f"set a smaller micro_batch or context, or use more processes with FSDP"
         )
+
+
+def _tell_deepspeed(accelerator: Accelerator, training: Training, micro: int) -> None:
+    """DeepSpeed cuts batches and gradients by its own settings, which are to be those of the training."""
+    if accelerator.distributed_type is DistributedType.DEEPSPEED:
+        accelerator.state.deepspeed_plugin.deepspeed_config |= {
+            "train_micro_batch_size_per_gpu": micro,
+            "gradient_accumulation_steps": training.batch // accelerator.num_processes // micro,
+            "gradient_clipping": training.optimizer.clip,
+        }
 
 
 def _rate(settings: Optimizer, step: int, steps: int) -> float:
@@ -250,7 +262,7 @@ class _Run:
             "steps": self.steps,
             **{name: value / count for name, value in zip(sums, values, strict=True)},
             "lr": rate,
-            "gradient_norm": float(norm),
+            "gradient_norm": 0.0 if norm is None else float(norm),
             "is_resumed": 0 < self.begun == step,
             "tokens": self.tokens,
             "tokens_per_second": tokens / max(1e-9, time.perf_counter() - began),

@@ -10,13 +10,17 @@ import signal
 import subprocess
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pyarrow as pa
 import pytest
 import torch
+from accelerate.commands.launch import _validate_launch_command, launch_command_parser
+from accelerate.utils import DistributedType
 from deltalake import write_deltalake
 
+from etl import config, resources
 from etl.align import job as jobs
 from etl.align import launch, methods, train
 from etl.align.config import Optimizer, Training
@@ -286,6 +290,55 @@ def test_a_launch_says_how_many_processes(tmp_path: Path) -> None:
         launch.read(str(tmp_path / "x.yaml"))
     assert "torch.distributed.run" in launch.read("cpu-two").command(tmp_path)
     assert "accelerate.commands.launch" in launch.read("fsdp2").command(tmp_path)
+
+
+@pytest.mark.parametrize(
+    "path", sorted((resources.folder("conf") / "accelerate").glob("*.yaml")), ids=lambda path: path.stem
+)
+def test_accelerate_reads_our_files_as_they_are_meant(path: Path) -> None:
+    """As far as it goes without GPUs; FSDP2 is trained with in test_processes."""
+    arguments = launch_command_parser().parse_args(["--config_file", str(path), "script"])
+    settings, defaults, _ = _validate_launch_command(arguments)
+    assert settings.num_processes == config.read_yaml(path)["num_processes"]
+    assert settings.use_cpu == path.stem.startswith("cpu")
+    assert settings.use_fsdp == (path.stem == "fsdp2")
+    assert settings.use_deepspeed == path.stem.startswith("deepspeed")
+    if settings.use_fsdp:
+        assert int(settings.fsdp_version) == 2
+    if settings.use_deepspeed:
+        assert int(settings.zero_stage) == (2 if path.stem.endswith("zero2") else 3)
+        assert "gradient_accumulation_steps" not in defaults.deepspeed_config, "the training says it"
+
+
+def test_deepspeed_gets_the_batches_of_the_training() -> None:
+    """It takes those of its own configuration, or of the environment, for better ones."""
+    plugin = SimpleNamespace(deepspeed_config={"gradient_accumulation_steps": 1, "zero_optimization": {"stage": 3}})
+    accelerator: Any = SimpleNamespace(
+        distributed_type=DistributedType.DEEPSPEED, num_processes=2, state=SimpleNamespace(deepspeed_plugin=plugin)
+    )
+    train._tell_deepspeed(accelerator, dataclasses.replace(TRAINING, batch=12), 3)
+    assert plugin.deepspeed_config == {
+        "train_micro_batch_size_per_gpu": 3,
+        "gradient_accumulation_steps": 2,
+        "gradient_clipping": 1.0,
+        "zero_optimization": {"stage": 3},
+    }
+
+
+def test_deepspeed_that_is_not_installed_is_named_before_anything_starts(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(launch.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(ConfigError, match=r"deepspeed\.yaml wants DeepSpeed, which is not installed: pip install"):
+        launch.read("deepspeed")
+
+
+def test_a_number_in_the_environment_does_not_change_the_batch(
+    blocks: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Accelerate takes it for the number of micro-batches of a step, and steps would be taken between them."""
+    job = packs.job(blocks, dataclasses.replace(packs.TRAINING, max_steps=2))
+    wanted = trained(tmp_path / "without", job)
+    monkeypatch.setenv("ACCELERATE_GRADIENT_ACCUMULATION_STEPS", "1")
+    assert trained(tmp_path / "with", job)["weights_sha256"] == wanted["weights_sha256"]
 
 
 def test_padding_is_no_input() -> None:
