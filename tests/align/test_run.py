@@ -11,14 +11,16 @@ import pytest
 from deltalake import DeltaTable
 from pyspark.sql import functions as F
 
-from etl import tables, views
+from etl import export, tables, views
 from etl.align import data, launch, run
 from etl.align import job as jobs
 from etl.align import rebuild as rebuilding
 from etl.align.config import Optimizer
 from etl.align.job import JOB
 from etl.errors import ConfigError, InputError, TrainingError
+from etl.kernels import tokens
 from etl.runner import Runner
+from etl.stages.pack import PackParams
 from tests.align import tiny
 
 
@@ -74,6 +76,42 @@ def test_all_models_are_made_again_to_the_bit_after_the_tables_were_rearranged(a
         hidden.rename(folder)
     assert [each.model for each in found] == ["base", "answers", "preferences"]
     assert all(each.is_equal and not each.changes for each in found)
+
+
+PACKED = dataclasses.replace(
+    tiny.BASE, model="packed", vocab_size=None, packing="bytes", batch=512, micro_batch=64, max_steps=None
+)
+
+
+@pytest.mark.slow
+def test_a_packed_set_is_read_to_the_last_token_and_the_model_made_again(aligned: Runner) -> None:
+    """Slow because two models are trained, on half a million bytes each."""
+    export.pack(aligned, PackParams("pretrain", tokens.BYTES, context=PACKED.context, packing="bytes"))
+    run.train(aligned, PACKED, "cpu")
+    row = run.find(aligned.lake, "packed")
+    packing = aligned.lake.read(tables.TRAINING_PACKINGS).where("packing = 'bytes'").first()
+    assert row["tokens"] == packing["tokens"] + packing["separators"]
+    assert row["training_sets"][0]["rows"] == packing["documents"]
+    assert row["packing"]["content_hash"] == packing["content_hash"]
+    steps = aligned.lake.read(tables.MODEL_STEPS).where("model = 'packed'").orderBy("step").collect()
+    assert [step["step"] for step in steps] == list(range(row["steps"]))
+    assert (steps[0]["loss"], steps[-1]["loss"]) == (row["metrics"]["first_loss"], row["metrics"]["last_loss"])
+    assert steps[-1]["tokens"] == row["tokens"]
+    run.train(aligned, PACKED, "cpu")
+    assert aligned.reporter.runs[-1].skipped
+    DeltaTable(f"{aligned.lake.warehouse}/training_blocks").optimize.compact()
+    assert all(each.is_equal for each in rebuilding.rebuild(aligned.lake, "packed"))
+    part = {"training_set": ["pretrain"], "packing": ["bytes"]}
+    fewer = aligned.lake.read(tables.TRAINING_BLOCKS).where("packing = 'bytes' AND block > 0").localCheckpoint()
+    aligned.lake.replace(tables.TRAINING_BLOCKS, fewer, part, {"slice": part})
+    with pytest.raises(InputError, match=r"training_blocks at version \d+: packing 'bytes' .* pack the set again"):
+        run.train(aligned, dataclasses.replace(PACKED, model="other"), "cpu")
+
+
+def test_a_packing_that_is_not_there_is_refused(aligned: Runner) -> None:
+    missing = dataclasses.replace(PACKED, packing="none")
+    with pytest.raises(InputError, match=r"'pretrain' is not packed as 'none', known are \[.*\]; goldenlake export"):
+        run.train(aligned, missing, "cpu")
 
 
 def test_weights_that_were_changed_are_not_taken_for_the_parent(aligned: Runner, tmp_path: Path) -> None:
