@@ -14,8 +14,8 @@ from pyspark.sql import functions as F
 from rich.console import Console
 
 from etl import cli, explain, funnel, tables
-from etl.explain import Check, Decision, Life
 from etl.lake import Lake
+from etl.life import Check, Decision, Life, choose, decide, fetch_command, find, lives, suggestions
 from etl.stages.curate import Recipe
 
 CAPTURE: dict[str, Any] = dict.fromkeys(column for column in tables.CAPTURES.columns if column != "payload")
@@ -37,8 +37,8 @@ def page_of(lake: Lake, condition: str) -> dict[str, Any]:
 
 
 def life_of(lake: Lake, page: str) -> Life:
-    captures = [row for row in explain.find(lake, page) if row["warc_record_type"] not in ("request", "metadata")]
-    return explain.choose(explain.lives(lake, captures))
+    captures = [row for row in find(lake, page) if row["warc_record_type"] not in ("request", "metadata")]
+    return choose(lives(lake, captures))
 
 
 def printed(life: Life, **options: bool) -> str:
@@ -86,7 +86,7 @@ def test_outcomes_are_what_the_thresholds_say(lake: Lake, recipe: Recipe) -> Non
     seen = set()
     for row in rows:
         measured = row["measured"].asDict()
-        for check in explain.decide(row.asDict(), measured, recipe).checks:
+        for check in decide(row.asDict(), measured, recipe).checks:
             rule, value = by_name[check.rule], measured[check.signal]
             if rule.languages is not None and measured["language"] not in rule.languages:
                 wanted = "not asked"
@@ -191,36 +191,30 @@ def test_a_url_is_found_as_people_write_it(change: str, kept: Life, lake: Lake) 
         "slash": url.rstrip("/") if url.endswith("/") else f"{url}/",
         "fragment": f"{url}#top",
     }[change]
-    assert kept.capture["doc_id"] in [row["doc_id"] for row in explain.find(lake, written)]
+    assert kept.capture["doc_id"] in [row["doc_id"] for row in find(lake, written)]
 
 
 def test_near_urls_are_of_the_same_host_or_of_one_named_alike(kept: Life, lake: Lake) -> None:
     url, host = kept.capture["url"], kept.capture["url_host_name"]
-    assert explain.suggestions(lake, f"{url}x")[0] == url
-    misspelt = explain.suggestions(lake, f"https://{host.replace('.', '-', 1)}/")
+    assert suggestions(lake, f"{url}x")[0] == url
+    misspelt = suggestions(lake, f"https://{host.replace('.', '-', 1)}/")
     assert host in misspelt[0]
 
 
 def test_of_several_captures_the_kept_one_is_shown(kept: Life) -> None:
     later = Life({**kept.capture, "fetch_time": "2999-01-01T00:00:00Z"}, {}, None, None, {}, (), (), (), ())
-    assert explain.choose([kept, later]) is kept
-    assert (
-        explain.choose([later, Life({**later.capture, "fetch_time": None}, {}, None, None, {}, (), (), (), ())])
-        is later
-    )
+    assert choose([kept, later]) is kept
+    assert choose([later, Life({**later.capture, "fetch_time": None}, {}, None, None, {}, (), (), (), ())]) is later
 
 
 def test_ranges_are_asked_of_the_place_where_the_archive_is() -> None:
-    assert (
-        explain.fetch_command("https://host/a b.warc.gz", CAPTURE)
-        == "curl -s -r 5-11 'https://host/a b.warc.gz' | gunzip"
-    )
-    assert explain.fetch_command("s3://bucket/k/a.warc", CAPTURE) == (
+    assert fetch_command("https://host/a b.warc.gz", CAPTURE) == "curl -s -r 5-11 'https://host/a b.warc.gz' | gunzip"
+    assert fetch_command("s3://bucket/k/a.warc", CAPTURE) == (
         "aws s3api get-object --bucket bucket --key k/a.warc --range bytes=5-11 record.warc"
     )
-    assert explain.fetch_command("/data/a.warc.zst", CAPTURE) == "tail -c +6 /data/a.warc.zst | head -c 7 | zstd -d"
-    assert explain.fetch_command("/data/a.arc", CAPTURE) == "tail -c +6 /data/a.arc | head -c 7"
-    assert explain.fetch_command("/data/a.arc", {**CAPTURE, "warc_record_length": None}) is None
+    assert fetch_command("/data/a.warc.zst", CAPTURE) == "tail -c +6 /data/a.warc.zst | head -c 7 | zstd -d"
+    assert fetch_command("/data/a.arc", CAPTURE) == "tail -c +6 /data/a.arc | head -c 7"
+    assert fetch_command("/data/a.arc", {**CAPTURE, "warc_record_length": None}) is None
 
 
 def test_no_page_can_steer_the_terminal() -> None:
