@@ -106,6 +106,14 @@ def test_tokenizers_by_name_give_a_model_the_tokens_that_the_lake_counts(text: s
         assert tokenizer.decode(encoded) == text
 
 
+@pytest.mark.parametrize(
+    "change", [{"vocab_size": 512}, {"packing": None}, {"parent": "x"}, {"method": "sft", "parent": "x"}]
+)
+def test_a_packing_stands_in_the_place_of_a_vocabulary(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"wanted either parent, or architecture and one of vocab_size and packing"):
+        dataclasses.replace(packs.TRAINING, **change)
+
+
 def test_a_tokenizer_without_the_end_of_a_text_is_refused(tmp_path: Path) -> None:
     with pytest.raises(InputError, match=r"tokenizer .*none\.json: "):
         models.known_tokenizer(str(tmp_path / "none.json"), 0, "chatml")
