@@ -3,8 +3,9 @@
 Labels are found by aligning the words of a page with the words of its gold text. The loss is the metric itself: one
 minus the word F1 of a page whose blocks are taken with their probabilities, in which the overlap is the multiset
 overlap of the evaluation, so a model learns to take less where taking more costs more; a cross-entropy of the blocks
-steadies it. Of K networks each is trained without one fold of the hosts; figures are from pages of hosts that a
-network never saw, and the shipped model is their mean.
+steadies it. A page is seen as it is and in disguises (`etl.learn.disguise`). Of K networks each is trained without one
+fold of the hosts; figures are from pages of hosts that a network never saw. One more is trained on all pages and on
+what the K say of them together, and it is the one in use.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ import sys
 from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -37,7 +38,6 @@ from etl.kernels.content import (
     DILATIONS,
     FAINT,
     GROUPED,
-    KNOTS,
     WEIGHT,
     Network,
     fold,
@@ -49,6 +49,7 @@ from etl.kernels.content import (
 from etl.kernels.dom import Ints, Layout
 from etl.kernels.features import PATH, Floats, features, lead_words, name_words
 from etl.learn import scores
+from etl.learn.disguise import disguised
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +67,11 @@ class Training:
 
     folds: int = 4
     width: int = 40
+    last_width: int = 48  # of the network in use, which learns from those of the folds
+    last_epochs: int = 9
+    last_cross_entropy: float = 1.0
     vector: int = 8
-    epochs: int = 14
+    epochs: int = 12
     batch_pages: int = 16
     learning_rate: float = 3e-3
     weight_decay: float = 1e-2
@@ -77,6 +81,8 @@ class Training:
     layer_dropout: float = 0.3
     word_dropout: float = 0.3
     average: float = 0.998  # decay of the running mean of the weights, which is what is kept
+    disguises: int = 2  # of each page, see etl.learn.disguise
+    disguised_share: float = 0.5  # of the pages of an epoch
     seed: int = 1
 
 
@@ -269,6 +275,47 @@ def example(page: Page, names: dict[str, int], words: dict[str, int]) -> Example
     )  # fmt: skip
 
 
+def in_disguise(
+    example: Example, layout: Layout, names: dict[str, int], words: dict[str, int], random: np.random.Generator
+) -> Example:
+    """An example as another site might have written it; where it has fewer blocks, its gold text is what they have."""
+    other, blocks = disguised(layout, example.label > 0.5, random)
+    seen = features(other, names, words)
+    place = np.full(len(example.words), -1)
+    place[blocks] = np.arange(len(blocks))
+    is_kept = place[example.rows] >= 0
+    rows, columns, counts = place[example.rows[is_kept]], example.columns[is_kept], example.counts[is_kept]
+    label = example.label[blocks]
+    gold = example.gold
+    if len(blocks) < len(example.words):
+        is_content = label[rows] > 0.5
+        left = np.bincount(columns[is_content], counts[is_content], len(gold))
+        gold = np.minimum(gold, left.astype(np.float32))
+    return Example(
+        example.host, example.kind, seen.numbers, seen.path, seen.groups, seen.name_ids, seen.name_starts,
+        seen.text_ids, np.searchsorted(seen.text_block, np.arange(len(blocks) + 1)),
+        example.words[blocks], label, rows, columns, counts, gold,
+    )  # fmt: skip
+
+
+def with_disguises(
+    pages: Sequence[Page], names: Sequence[str], words: Sequence[str], settings: Training
+) -> list[list[Example]]:
+    """Each page that has text as it is and in its disguises."""
+    name_number = {word: number for number, word in enumerate(names, start=len(dom.TAGS))}
+    word_number = {word: number for number, word in enumerate(words)}
+    random = np.random.default_rng(settings.seed)
+    examples = []
+    for page in pages:
+        if page.layout.blocks:
+            plain = example(page, name_number, word_number)
+            others = (
+                in_disguise(plain, page.layout, name_number, word_number, random) for _ in range(settings.disguises)
+            )
+            examples.append([plain, *others])
+    return examples
+
+
 class Batch(NamedTuple):
     """Several examples end to end, GAP rows between them."""
 
@@ -356,7 +403,7 @@ class Model(nn.Module):
         self.words = nn.EmbeddingBag(words, 2 * vector, mode="sum")
         for table in (self.names, self.words):
             nn.init.normal_(table.weight, std=0.05)
-        self.dense = nn.Linear(len(mean) * (1 + len(KNOTS)) + 6 * vector, width)
+        self.dense = nn.Linear(len(mean) + 6 * vector, width)
         self.layers = nn.ModuleList([nn.Linear(3 * width, width) for _ in DILATIONS])
         self.attention = nn.ModuleList([nn.Linear(width, 1) for _ in CONTEXTS])
         self.context = nn.ModuleList([nn.Linear(3 * width, width) for _ in CONTEXTS])
@@ -367,7 +414,6 @@ class Model(nn.Module):
         """(rows,) log-odds that a block belongs to the main content."""
         settings, training, vector = self.settings, self.training, self.settings.vector
         numbers = ((batch.numbers - self.mean) * self.scale).clamp(-4, 4)
-        numbers = torch.cat([numbers, *(functional.relu(numbers - float(knot)) for knot in KNOTS)], 1)
         kept = self._kept(len(batch.name_ids))
         kinds = self.names(batch.name_ids, batch.name_starts, per_sample_weights=kept).view(-1, vector)
         rows = batch.path * 4
@@ -437,11 +483,14 @@ def loss_of(model: Model, batch: Batch) -> torch.Tensor:
 
 
 def train(
-    examples: Sequence[Example], settings: Training, names: int, words: int, mean: Floats, scale: Floats
+    examples: Sequence[Sequence[Example]], settings: Training, names: int, words: int, mean: Floats, scale: Floats
 ) -> Model:
-    """One network; the same examples, settings and number of threads give the same weights."""
+    """One network; the same examples, settings and number of threads give the same weights.
+
+    Each of `examples` is a page as it is and in its disguises.
+    """
     torch.manual_seed(settings.seed)
-    shuffle = np.random.default_rng(settings.seed)
+    random = np.random.default_rng(settings.seed)
     model = Model(settings, names, words, mean, scale)
     vectors: list[Any] = [model.names.weight, model.words.weight]
     others = [each for name, each in model.named_parameters() if not name.startswith(("names", "words"))]
@@ -458,10 +507,13 @@ def train(
     mean_of_weights = {name: value.clone() for name, value in model.state_dict().items()}
     step = 0
     for epoch in range(settings.epochs):
-        order = shuffle.permutation(len(examples))
+        order = random.permutation(len(examples))
+        which = random.integers(1, 1 + settings.disguises, len(order)) if settings.disguises else 0 * order
+        which = which * (random.random(len(order)) < settings.disguised_share)
         total = 0.0
         for start in range(0, rounds * settings.batch_pages, settings.batch_pages):
-            loss = loss_of(model, batch_of([examples[place] for place in order[start : start + settings.batch_pages]]))
+            some = order[start : start + settings.batch_pages]
+            loss = loss_of(model, batch_of([examples[page][which[page]] for page in some]))
             optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
             nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -477,43 +529,45 @@ def train(
     return model.eval()
 
 
-def packed(
-    models: Sequence[Model], names: Sequence[str], words: Sequence[str], hosts: set[str], threshold: float
-) -> bytes:
-    """The file of the networks, weights in half precision."""
+def weights(model: Model) -> dict[str, torch.Tensor]:
+    """What a file keeps of a network, by the names of `etl.kernels.content.Network`."""
 
-    def every(of: Any) -> Any:
-        return np.stack([of(model).detach().numpy() for model in models])
+    def stacked(name: str, kind: str) -> torch.Tensor:
+        return torch.stack([getattr(layer, kind) for layer in getattr(model, name)]).detach()
 
-    def layers(of: Any, count: int) -> Any:
-        return np.stack([every(lambda model, number=number: of(model, number)) for number in range(count)])
-
-    def wide(table: Any) -> Any:
-        return np.concatenate(list(every(table)), axis=1)
-
-    arrays = {
-        "name_vectors": wide(lambda model: model.names.weight),
-        "word_vectors": wide(lambda model: model.words.weight),
-        "dense": every(lambda model: model.dense.weight.T),
-        "dense_bias": every(lambda model: model.dense.bias),
-        "layers": layers(lambda model, number: model.layers[number].weight.T, len(DILATIONS)),
-        "layer_bias": layers(lambda model, number: model.layers[number].bias, len(DILATIONS)),
-        "attention": layers(lambda model, number: model.attention[number].weight[0], len(CONTEXTS)),
-        "attention_bias": layers(lambda model, number: model.attention[number].bias, len(CONTEXTS))[:, :, 0],
-        "context": layers(lambda model, number: model.context[number].weight.T, len(CONTEXTS)),
-        "context_bias": layers(lambda model, number: model.context[number].bias, len(CONTEXTS)),
-        "group": every(lambda model: model.group.weight.T),
-        "group_bias": every(lambda model: model.group.bias),
-        "last": every(lambda model: model.last.weight[0]),
-        "last_bias": every(lambda model: model.last.bias)[:, 0],
+    return {
+        "name_vectors": model.names.weight,
+        "word_vectors": model.words.weight,
+        "dense": model.dense.weight,
+        "dense_bias": model.dense.bias,
+        "layers": stacked("layers", "weight"),
+        "layer_bias": stacked("layers", "bias"),
+        "attention": stacked("attention", "weight")[:, 0],
+        "attention_bias": stacked("attention", "bias")[:, 0],
+        "context": stacked("context", "weight"),
+        "context_bias": stacked("context", "bias"),
+        "group": model.group.weight,
+        "group_bias": model.group.bias,
+        "last": model.last.weight[0],
+        "last_bias": model.last.bias[0],
     }
-    stored = {name: value.astype(np.float16) for name, value in arrays.items()}
+
+
+def packed(
+    models: Sequence[Model], names: Sequence[str], words: Sequence[str], hosts: set[str], threshold: float, folds: int
+) -> bytes:
+    """The file of the networks of the folds and, behind these, the one in use; weights in half precision."""
+    stored = {
+        f"{name}.{number}": array.detach().numpy().astype(np.float16)
+        for number, model in enumerate(models)
+        for name, array in weights(model).items()
+    }
     stream = BytesIO()
     np.savez_compressed(
         stream, **stored,
         mean=models[0].mean.numpy(), scale=models[0].scale.numpy(), threshold=np.float32(threshold),
         names=np.array(" ".join(names)), words=np.array(" ".join(words)),
-        hosts=np.array(sorted(map(host_digest, hosts)), np.int64),
+        hosts=np.array(sorted(map(host_digest, hosts)), np.int64), folds=np.int64(folds),
     )  # fmt: skip
     return stream.getvalue()
 
@@ -525,35 +579,52 @@ def learn(pages: Sequence[Page], settings: Training) -> bytes:
         InputError: there are too few pages.
     """
     names, words = vocabularies(pages)
-    name_number = {word: number for number, word in enumerate(names, start=len(dom.TAGS))}
-    word_number = {word: number for number, word in enumerate(words)}
-    examples = [example(page, name_number, word_number) for page in pages if page.layout.blocks]
-    of_fold = Counter(fold(each.host, settings.folds) for each in examples)
+    examples = with_disguises(pages, names, words, settings)
+    hosts = [each[0].host for each in examples]
+    of_fold = Counter(fold(host, settings.folds) for host in hosts)
     if len(examples) - max(of_fold.values(), default=0) < settings.batch_pages:
         raise InputError(
             f"{len(examples)} pages with text: too few to train {settings.folds} networks in batches of "
             f"{settings.batch_pages}, each without one fold of the hosts"
         )
-    every = np.concatenate([each.numbers for each in examples])
+    every = np.concatenate([each[0].numbers for each in examples])
     mean = every.mean(0, dtype=np.float64).astype(np.float32)
     scale = (1 / (every.std(0, dtype=np.float64) + 0.05)).astype(np.float32)
     models = []
     for number in range(settings.folds):
         logger.info("fold %d of %d", number + 1, settings.folds)
-        seen = [each for each in examples if fold(each.host, settings.folds) != number]
+        seen = [each for each, host in zip(examples, hosts, strict=True) if fold(host, settings.folds) != number]
         models.append(train(seen, settings, len(dom.TAGS) + len(names), len(words), mean, scale))
-    return packed(models, names, words, {page.host for page in pages}, threshold=THRESHOLD)
+    logger.info("one network for all hosts, taught by those of the folds")
+    lessons = [[taught(each, models) for each in page] for page in examples]
+    last = replace(
+        settings,
+        width=settings.last_width,
+        epochs=settings.last_epochs,
+        cross_entropy=settings.last_cross_entropy,
+    )
+    models.append(train(lessons, last, len(dom.TAGS) + len(names), len(words), mean, scale))
+    return packed(models, names, words, {page.host for page in pages}, threshold=THRESHOLD, folds=settings.folds)
 
 
-def held_out(network: Network, pages: Sequence[Page]) -> list[tuple[str, scores.WordScores]]:
-    """Kind and scores of every page, by the network that never saw its host."""
+def taught(example: Example, teachers: Sequence[Model]) -> Example:
+    """The example with labels half way between those of its gold text and what the `teachers` say together."""
+    batch = batch_of([example])
+    with torch.no_grad():
+        logits = torch.stack([teacher(batch) for teacher in teachers]).mean(0)
+    likely = torch.sigmoid(logits)[: len(example.words)].numpy()
+    return example._replace(label=(example.label + likely) / 2)
+
+
+def held_out(networks: Sequence[Sequence[Network]], pages: Sequence[Page]) -> list[tuple[str, scores.WordScores]]:
+    """Kind and scores of every page, by that of the networks of the folds that never saw its host."""
     result = []
     for page in pages:
-        number = fold(page.host, len(network.dense))
+        network = networks[fold(page.host, len(networks))]
         blocks = page.layout.blocks
-        likely = score(network, page.layout, slice(number, number + 1)) if blocks else np.zeros(0, np.float32)
+        likely = score(network, page.layout) if blocks else np.zeros(0, np.float32)
         lengths = np.array([block.count(" ") + 1 for block in blocks], np.int64)
-        kept = selection(likely, lengths, network.threshold) or selection(likely, lengths, FAINT)
+        kept = selection(likely, lengths, network[0].shared.threshold) or selection(likely, lengths, FAINT)
         text = "\n".join(blocks[each] for each in kept)
         result.append((page.kind, scores.word_scores(scores.words(text), scores.words(page.gold))))
     return result
@@ -570,9 +641,10 @@ def main(description: str | None, argv: Sequence[str] | None = None) -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", stream=sys.stderr)
     torch.set_num_threads(1)  # one thread, so that sums have one order
     pages = read_pages(options.warc, options.gold)
-    content = learn(pages, Training(seed=options.seed, epochs=options.epochs))
+    settings = Training(seed=options.seed, epochs=options.epochs, last_epochs=min(options.epochs, Training.last_epochs))
+    content = learn(pages, settings)
     options.out.write_bytes(content)
-    results = held_out(parse(content), pages)
+    results = held_out([parse(content, number) for number in range(Training.folds)], pages)
     for kind in ["", *sorted({kind for kind, _ in results})]:
         found = [each for its_kind, each in results if kind in ("", its_kind)]
         means = [float(np.mean([getattr(each, name) for each in found])) for name in ("f1", "precision", "recall")]

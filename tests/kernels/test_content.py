@@ -255,20 +255,18 @@ def test_selection_is_a_prefix_of_the_likeliest_blocks(blocks):
 
 
 def test_model_names_its_file_and_knows_its_hosts():
-    network = content.load()
     assert content.MODEL.endswith(models.SHA256[content.FILE][:8])
-    assert len(network.hosts) > 1_000
+    assert len(content.load()[0].shared.hosts) > 1_000
     assert content.fold_of("no-such-host.invalid") is None and content.fold_of(None) is None
 
 
-def test_page_of_an_unknown_host_is_scored_by_all_folds_and_one_of_a_known_host_by_its_own(monkeypatch):
+def test_page_of_an_unknown_host_is_scored_by_the_model_in_use_and_one_of_a_known_host_by_that_of_its_fold(monkeypatch):
     layout = content.read(PAGE)
-    network = content.load()
-    folds = len(network.dense)
-    monkeypatch.setattr(content, "load", lambda: network._replace(hosts=frozenset({content.host_digest("a.example")})))
-    own = content.fold("a.example", folds)
-    assert np.array_equal(content.scores(layout, "a.example"), content.score(network, layout, slice(own, own + 1)))
-    assert np.array_equal(content.scores(layout, "b.example"), content.scores(layout))
+    own = content.load(content.fold("a.example", content.load()[0].shared.folds))
+    monkeypatch.setattr(content, "fold_of", lambda host: content.fold(host, 4) if host == "a.example" else None)
+    assert np.array_equal(content.scores(layout, "a.example"), content.score(own, layout))
+    assert np.array_equal(content.scores(layout, "b.example"), content.score(content.load(), layout))
+    assert not np.array_equal(content.scores(layout, "a.example"), content.scores(layout, "b.example"))
 
 
 def test_tags_have_numbers_that_fit_their_bits():
