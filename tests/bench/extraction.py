@@ -3,12 +3,15 @@
     python -m tests.bench.extraction --warc wcxb_dev.warc.gz --gold wcxb_dev.gold.jsonl.gz
     python -m tests.bench.extraction --warc trafilatura-eval.warc.gz --gold trafilatura-eval.gold.jsonl.gz
     python -m tests.bench.extraction --tar mozilla_readability_130.tar.gz
+    python -m tests.bench.extraction --html html --gold ground-truth.json
 
 Gold rows are found by ``url``. With ``main_content`` the score is the mean over pages of the F1 of words, ``\\w+`` in
 lower case, as multisets; a page without gold words scores 1 for no words and else 0. ``with`` and ``without`` are the
 shares of their segments that occur in the text, mean over pages, letters in lower case; a page without segments counts
 as 1. Rows that have only segments are counted as trafilatura's own evaluation does: accuracy, precision, recall and F1
-over all segments, letters as they are. A tar holds ``source.html`` and ``expected.html`` per folder.
+over all segments, letters as they are. A tar holds ``source.html`` and ``expected.html`` per folder. A folder holds
+``ID.html.gz`` per key of a JSON object with ``articleBody``, as in the article extraction benchmark of Scrapinghub, and
+is counted as there: shingles of four words, precision and recall as means over pages, F1 of these two means.
 
 Intervals are 95 %, by 2,000 bootstrap samples of registered domains. Times are process CPU time of one thread, from
 decoded page to text; decoding has its own line. The packaged model was trained on WCXB's development set, so a page of
@@ -21,9 +24,11 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
+import re
 import sys
 import tarfile
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,6 +42,7 @@ from etl.kernels import content, html, warc
 from etl.learn.scores import word_scores, words
 
 SAMPLES = 2_000
+SHINGLE = 4
 BATCH = 64
 
 
@@ -50,6 +56,7 @@ class Page:
     gold: str | None
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
+    is_article: bool = False
 
 
 @dataclass
@@ -84,14 +91,21 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--warc", type=Path)
     parser.add_argument("--gold", type=Path)
+    parser.add_argument("--html", type=Path)
     parser.add_argument("--tar", type=Path)
     parser.add_argument("--engines", nargs="+", choices=[*ENGINES, OURS], default=[*ENGINES, OURS])
     parser.add_argument("--every", type=int, default=1, help="only each n-th page, to look quickly")
     options = parser.parse_args(argv)
-    if not options.tar and not (options.warc and options.gold):
-        parser.error("give --warc and --gold, or --tar")
+    if not options.tar and not (options.gold and (options.warc or options.html)):
+        parser.error("give --warc and --gold, --html and --gold, or --tar")
     start = time.process_time()
-    pages = list(of_tar(options.tar) if options.tar else of_archive(options.warc, options.gold))[:: options.every]
+    if options.tar:
+        found = of_tar(options.tar)
+    elif options.html:
+        found = of_folder(options.html, options.gold)
+    else:
+        found = of_archive(options.warc, options.gold)
+    pages = list(found)[:: options.every]
     seconds = time.process_time() - start
     line(f"{len(pages)} pages of {len({page.host for page in pages})} hosts, read and decoded in {seconds:.1f} s CPU")
     for name in options.engines:
@@ -128,6 +142,13 @@ def of_tar(archive: Path) -> Iterator[Page]:
                 found.setdefault(folder, {})[name] = html.decode(stream.read())[0]
     for folder, files in sorted(found.items()):
         yield Page(folder, "", files["source.html"], content.read(files["expected.html"]).text)
+
+
+def of_folder(folder: Path, gold: Path) -> Iterator[Page]:
+    for key, truth in sorted(json.loads(gold.read_text("utf-8")).items()):
+        source = html.decode(gzip.decompress((folder / f"{key}.html.gz").read_bytes()))[0]
+        host = warc._host(truth.get("url") or "")[1] or key  # pages of one domain are drawn together
+        yield Page(host, "", source, truth.get("articleBody") or "", is_article=True)
 
 
 def run(engine: Callable[[str], str], pages: Sequence[Page]) -> Outcome:
@@ -167,6 +188,9 @@ def report(name: str, pages: Sequence[Page], outcome: Outcome) -> None:
     note = f" ({outcome.note})" if outcome.note else ""
     if all(page.gold is None for page in pages):
         line(f"{name:26} {segment_scores(pages, outcome.texts)} {speed}{note}")
+        return
+    if all(page.is_article for page in pages):
+        line(f"{name:26} {shingle_scores(pages, outcome.texts)} {speed}{note}")
         return
     table = np.array([page_scores(page, text) for page, text in zip(pages, outcome.texts, strict=True)])
     low, high = interval([page.host for page in pages], table[:, 0])
@@ -213,6 +237,29 @@ def segment_scores(pages: Sequence[Page], texts: Sequence[str]) -> str:
         f"F1 {f1(hits, missed, wrong):.3f} P {hits / max(hits + wrong, 1):.3f} R {hits / max(hits + missed, 1):.3f} "
         f"accuracy {(hits + right) / max(hits + missed + wrong + right, 1):.3f} F1 95 % {low:.3f} to {high:.3f}"
     )
+
+
+def shingle_scores(pages: Sequence[Page], texts: Sequence[str]) -> str:
+    """By shingles of four words; a page without text has no precision, one without gold text no recall."""
+    table = np.array([shingle_shares(text, page.gold or "") for page, text in zip(pages, texts, strict=True)])
+
+    def scores(chosen: Any) -> tuple[float, float, float]:
+        precision, recall = np.nanmean(table[chosen], axis=0)
+        return 2 * precision * recall / (precision + recall), precision, recall
+
+    f1, precision, recall = scores(slice(None))
+    low, high = np.percentile([scores(each)[0] for each in resampled([page.host for page in pages])], [2.5, 97.5])
+    return f"F1 {f1:.3f} P {precision:.3f} R {recall:.3f} F1 95 % {low:.3f} to {high:.3f}"
+
+
+def shingle_shares(text: str, gold: str) -> tuple[float, float]:
+    """Precision and recall; letters are taken as they are, a text of fewer words is one shingle."""
+    found, wanted = (
+        Counter(tuple(words[at : at + SHINGLE]) for at in range(max(1, len(words) - SHINGLE + 1)) if words)
+        for words in (re.findall(r"\w+", each) for each in (text, gold))
+    )
+    common = (found & wanted).total()
+    return tuple(common / total if (total := each.total()) else np.nan for each in (found, wanted))  # type: ignore[return-value]
 
 
 def interval(hosts: Sequence[str], values: Any) -> tuple[float, float]:
