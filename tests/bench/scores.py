@@ -118,7 +118,7 @@ def speed(options: argparse.Namespace) -> None:
 
 
 def rate(by: Scorer, texts: Sequence[str], batch: int) -> tuple[float, list[Any]]:
-    """Documents a second of CPU time, the better of two rounds: models remember words, which favours what comes last."""
+    """Documents a second of CPU time, the better of two rounds: models remember words, which favours what is later."""
     took, found = [], []
     for _ in range(2):
         started = time.process_time()
