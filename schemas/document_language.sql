@@ -7,6 +7,7 @@ CREATE TABLE IF NOT EXISTS document_language (
   second_language_score DOUBLE          COMMENT 'Probability of that language, 0 to 1',
   other_line_ratio      DOUBLE          COMMENT 'Share of the characters that are in long lines (40 characters or 8 words) of another language at 0.8 or more; null where lines were not asked for',
   other_line_language   STRING          COMMENT 'Language of most of those characters; none where there are none, null where lines were not asked for',
+  language_stop_words   BIGINT          COMMENT 'How many different words of the list that FineWeb-2 has for that language, as they are written there; null where there is none (cs, de, es, fr, it, nl, pl, pt and ru have one)',
   model                 STRING NOT NULL COMMENT 'Model that answered, such as lid.176.ftz'
 )
 USING DELTA

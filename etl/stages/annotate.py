@@ -12,7 +12,7 @@ from pyspark.sql import functions as F
 
 from etl import tables
 from etl.config import STRICT
-from etl.kernels import language, pii, quality, tokens
+from etl.kernels import language, pii, quality, stop_words, tokens
 from etl.stage import NoParams, Stage
 
 _KEYS = ["doc_id", "warc_filename"]
@@ -43,12 +43,15 @@ class LanguageParams:
 
 
 def document_language(documents: DataFrame, params: LanguageParams) -> DataFrame:
-    """One row per document with text: its most probable language, the next, and lines in others."""
+    """One row per document with text: its most probable language, the next, its common words, and lines in others."""
 
     def detect(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
         for batch in batches:
-            found = language.batch(batch.column("text"), model=params.model, lines=params.lines)
-            yield _with_keys(batch, [*found.columns, pa.array([name] * len(found))], [*found.schema.names, "model"])
+            texts = batch.column("text")
+            found = language.batch(texts, model=params.model, lines=params.lines)
+            words = stop_words.counts(texts.to_pylist(), found.column("language").to_pylist())
+            names = [*found.schema.names, "language_stop_words", "model"]
+            yield _with_keys(batch, [*found.columns, words, pa.array([name] * len(found))], names)
 
     name = params.model.rpartition("/")[2]
     return _texts(documents).mapInArrow(detect, tables.DOCUMENT_LANGUAGE.columns_ddl)
@@ -117,7 +120,7 @@ def _with_keys(batch: pa.RecordBatch, columns: list[pa.Array], names: list[str])
 
 
 DOCUMENT_LANGUAGE = Stage(
-    document_language, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_LANGUAGE, params=LanguageParams, version=2
+    document_language, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_LANGUAGE, params=LanguageParams, version=3
 )
 DOCUMENT_QUALITY = Stage(document_quality, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_QUALITY)
 DOCUMENT_PII = Stage(document_pii, inputs=(tables.DOCUMENTS,), output=tables.DOCUMENT_PII)
