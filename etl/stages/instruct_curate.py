@@ -29,6 +29,11 @@ class InstructionRule(Rule):
 
     __pydantic_config__ = STRICT
 
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if self.crawl_patterns:
+            raise ValueError(f"rule {self.name!r} is about crawls, which instruction data has none of")
+
     @property
     def is_score(self) -> bool:
         return _SCORE.fullmatch(self.signal) is not None

@@ -361,6 +361,8 @@ def test_wrong_params_are_refused() -> None:
         ValueError, match="bands is 0, wanted at least 1; similarity is 2, wanted more than 0, at most 1"
     ):
         DuplicateParams("c", bands=0, similarity=2)
+    with pytest.raises(ValueError, match="rule 'r' is about crawls, which instruction data has none of"):
+        InstructionRule("r", "turns", max=1, except_crawls=("code:*",))
     with pytest.raises(ValueError, match="max_record_bytes is 0, wanted at least 1"):
         ImportParams("c", max_record_bytes=0)
 
