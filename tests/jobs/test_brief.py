@@ -15,6 +15,8 @@ from etl.sample import passages
 from tests.conftest import runner_on
 from tests.kernels.test_texts import MIT
 
+pytestmark = pytest.mark.slow  # a lake is made, from archives to a set
+
 KINDS = ("web", "code", "math", "books", "academic")
 CODE = "/* {name} */\nint {name}(int n) {{\n\tint s = {n};\n\twhile (n--) {{ s += n; }}\n\treturn s;\n}}\n\n"
 FRENCH = "Tous les êtres humains naissent libres et égaux en dignité et en droits. Ils sont doués de raison. " * 4
