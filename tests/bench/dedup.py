@@ -3,11 +3,12 @@
     python -m tests.bench.dedup accuracy [--families FILE] [--documents 5000]
     python -m tests.bench.dedup speed [--documents 20000] [--datatrove PYTHON]
     python -m tests.bench.dedup growth [--documents 10000 100000 1000000]
-    python -m tests.bench.dedup incremental [--crawls 10] [--documents 50000]
+    python -m tests.bench.dedup incremental [--crawls 10] [--documents 50000] [--together 1]
     python -m tests.bench.dedup shuffle [--documents 50000]
     python -m tests.bench.dedup partitions [--documents 5000]
     python -m tests.bench.dedup kill [--kills 20]
     python -m tests.bench.dedup skew [--copies 100000] [--template 20000]
+    python -m tests.bench.dedup components [--edges 1000000]
     python -m tests.bench.dedup --jsonl FILE [--text-field text] [--geometry fineweb] [--similarity 0.8]
 
 Documents are those of `tests.bench.planted` unless a file is given. CPU is that of Spark's JVM and all its Python
@@ -31,25 +32,30 @@ from itertools import combinations, islice
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pyspark.sql import Column, DataFrame, SparkSession
+from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from rich.console import Console
 
-from etl import pipeline, session, tables
-from etl.kernels import components, minhash, shingles
+from etl import job, pipeline, session, tables
+from etl.errors import InputError
+from etl.kernels import minhash, shingles
+from etl.kernels.components import of_edges
 from etl.kernels.intervals import wilson
 from etl.lake import Lake
 from etl.pipeline import DuplicatesConfig, PipelineConfig
 from etl.progress import Reporter
 from etl.runner import Runner
+from etl.stages import dedup
 from etl.tables import Table
 from tests.bench import planted
 from tests.comparing import differing
 
 Texts = Iterable[tuple[str, "str | None"]]
+MADE = (tables.DOCUMENT_MINHASH, tables.DUPLICATE_CANDIDATES, tables.DUPLICATE_PAIRS, tables.DUPLICATE_CLUSTERS)
 CHUNK = 5_000  # documents that are written at once
 say = Console(highlight=False, soft_wrap=True).print
 
@@ -112,6 +118,11 @@ class Cost:
 
 @contextmanager
 def bench(options: argparse.Namespace, recipe: str = "fineweb", partitions: int = 8) -> Iterator[Bench]:
+    config = PipelineConfig(
+        recipe=recipe,
+        duplicates=DuplicatesConfig(options.geometry, options.similarity, options.linkage),
+    )
+    plan = pipeline.plan(config)
     with tempfile.TemporaryDirectory(dir=options.folder) as folder:
         settings = (
             ("spark.sql.shuffle.partitions", str(partitions)),
@@ -119,12 +130,9 @@ def bench(options: argparse.Namespace, recipe: str = "fineweb", partitions: int 
             ("spark.local.dir", f"{folder}/local"),
             ("spark.ui.retainedStages", "100000"),
         )
-        started = session.connect(session.SessionConfig(2, "6g", options=settings), Path(folder) / "spark.log")
-        config = PipelineConfig(
-            recipe=recipe,
-            duplicates=DuplicatesConfig(options.geometry, options.similarity, options.linkage),
-        )
-        yield Bench(started, Path(folder), pipeline.plan(config))
+        log = Path(folder) / "spark.log"
+        started = session.connect(session.SessionConfig(2, options.heap, options=settings), log)
+        yield Bench(started, Path(folder), plan)
         started.stop()
 
 
@@ -169,22 +177,31 @@ def planted_texts(number: int, seed: int) -> Texts:
 
 
 def jsonl(path: Path, field: str) -> Texts:
-    """Texts of a file of JSON lines; ids are hashes of file and line."""
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
+    """Texts of a file of JSON lines, also gzipped; ids are hashes of file and line. Empty lines are passed over."""
+    with gzip.open(path) if path.suffix == ".gz" else path.open("rb") as file:
         for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            row = json.loads(line)
-            if field not in row:
-                raise SystemExit(f"{path}, line {number}: there is no {field!r}, known are {', '.join(row)}")
+            place = f"{path}, line {number}"
+            try:
+                row = json.loads(line)
+            except ValueError as error:  # also of bytes that are no UTF-8
+                raise InputError(f"{place} is no JSON: {error}") from error
+            if not isinstance(row, dict) or field not in row:
+                known = ", ".join(row) if isinstance(row, dict) else f"no fields, it is {type(row).__name__}"
+                raise InputError(f"{place}: there is no {field!r}, known are {known}: name one with --text-field")
             text = row[field]
             if text is not None and not isinstance(text, str):
-                raise SystemExit(f"{path}, line {number}: {field!r} is {type(text).__name__}, wanted text")
+                raise InputError(f"{place}: {field!r} is {type(text).__name__}, wanted text")
+            # A half of a surrogate pair, which JSON can hold and UTF-8 cannot.
+            text = text and text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
             yield blake2b(f"{path.name} {number}".encode(), digest_size=16).hexdigest(), text
 
 
 def file(options: argparse.Namespace) -> None:
     """Any file: documents, exact and near duplicates, clusters."""
+    if not options.jsonl.is_file():
+        raise InputError(f"{options.jsonl}: there is no such file")
     with bench(options) as made:
         runner = made.lake("any")
         count = made.put(runner, "file", jsonl(options.jsonl, options.text_field))
@@ -287,7 +304,7 @@ def component_of(pairs: Sequence[tuple[str, str]]) -> dict[str, str]:
     """The component that each document of some pairs is in."""
     if not pairs:
         return {}
-    found = components.of_edges(*(pa.array([pair[side] for pair in pairs]) for side in (0, 1)))
+    found = of_edges(*(pa.array([pair[side] for pair in pairs]) for side in (0, 1)))
     return dict(zip(found.column("node").to_pylist(), found.column("component").to_pylist(), strict=True))
 
 
@@ -393,8 +410,10 @@ def incremental(options: argparse.Namespace) -> None:
         texts = list(planted_texts(options.crawls * options.documents, seed=1))
         crawls = {f"crawl{number:02d}": texts[number :: options.crawls] for number in range(options.crawls)}
         growing, last = made.lake("growing"), None
-        for name, mine in crawls.items():
+        for number, (name, mine) in enumerate(crawls.items(), start=1):
             made.put(growing, name, mine)
+            if number < options.together:
+                continue
             last = made.find(growing)
             say(f"{name}: {len(mine):,} documents, {last.cpu:.1f} s of CPU; {last.by_stage()}")
         whole = made.lake("whole")
@@ -402,7 +421,7 @@ def incremental(options: argparse.Namespace) -> None:
             made.put(whole, name, mine)
         full = made.find(whole)
         say(f"at once: {len(texts):,} documents, {full.cpu:.1f} s of CPU; {full.by_stage()}")
-        differ = differing(growing.lake, whole.lake)
+        differ = differing(growing.lake, whole.lake, MADE)
         say(f"tables that differ: {differ or 'none'}")
         share = 1 / options.crawls
         say(f"CPU of the last crawl, {share:.0%} of the lake, by that of all at once: {last.cpu / full.cpu:.3f}")
@@ -429,7 +448,7 @@ def partitions(options: argparse.Namespace) -> None:
             runner = lakes[number] = made.lake(f"on_{number}")
             made.put(runner, "texts", planted_texts(options.documents, seed=1))
             made.find(runner)
-        differ = {number: differing(lakes[1].lake, runner.lake) for number, runner in lakes.items() if number > 1}
+        differ = {number: differing(lakes[1].lake, runner.lake, MADE) for number, runner in lakes.items() if number > 1}
         say(f"tables that differ from those on 1 partition: {differ}")
         say("equal on 1, 2, 4 and 7 partitions" if not any(differ.values()) else "NOT equal")
         sys.exit(1 if any(differ.values()) else 0)
@@ -467,6 +486,67 @@ def skew(options: argparse.Namespace) -> None:
         say(f"documents/s/core {count / cost.cpu:,.0f}, pairs per document {pairs / count:.2f}")
 
 
+def in_one_task(edges: DataFrame) -> DataFrame:
+    """Components as `duplicate_clusters` has them."""
+    return dedup._components(edges).select("doc_id", "component")
+
+
+def by_stars(edges: DataFrame) -> DataFrame:
+    """Components by alternating large-star and small-star (Kiveris et al. 2014), each round cut off from its plan."""
+    both = edges.select(F.greatest("left_id", "right_id").alias("u"), F.least("left_id", "right_id").alias("v"))
+    while True:
+        ways = both.select("u", "v").unionByName(both.select(F.col("v").alias("u"), F.col("u").alias("v")))
+        least = F.least("u", F.min("v").over(Window.partitionBy("u")))
+        large = (
+            ways.select("u", "v", least.alias("m")).where(F.col("v") > F.col("u")).select(F.col("v").alias("u"), "m")
+        )
+        large = large.where(F.col("u") != F.col("m")).distinct().localCheckpoint()
+        smallest = large.select("u", "m", F.min("m").over(Window.partitionBy("u")).alias("least"))
+        small = smallest.select(F.explode(F.array("u", "m")).alias("u"), F.col("least").alias("v"))
+        small = small.where(F.col("u") != F.col("v")).distinct().localCheckpoint()
+        if small.exceptAll(both).isEmpty() and both.exceptAll(small).isEmpty():
+            break
+        both = small
+    roots = both.select(F.col("v").alias("u"), "v").distinct()
+    return both.unionByName(roots).toDF("doc_id", "component")
+
+
+def components(options: argparse.Namespace) -> None:
+    """One task with SciPy against large-star and small-star on Spark, on the same edges: families of up to six, chains
+    of twenty, and a crowd in which each has an edge to the three after it."""
+    with bench(options) as made:
+        rng = np.random.default_rng(1)
+        number = options.edges
+        of = np.repeat(np.arange(number // 4), rng.integers(1, 6, number // 4))[: number // 2]
+        families = [(f"f{family}", f"f{family}/{member}") for member, family in enumerate(of.tolist())]
+        chains = [
+            (f"c{link // 20}/{link % 20:02d}", f"c{link // 20}/{link % 20 + 1:02d}") for link in range(number // 4)
+        ]
+        crowd = [(f"t{one:08d}", f"t{one + after:08d}") for one in range(number // 12) for after in (1, 2, 3)]
+        hashed = [
+            (blake2b(a.encode(), digest_size=16).hexdigest(), blake2b(b.encode(), digest_size=16).hexdigest())
+            for a, b in (*families, *chains, *crowd)
+        ]
+        path = made.folder / "edges.parquet"
+        pq.write_table(
+            pa.table([list(side) for side in zip(*hashed, strict=True)], names=["left_id", "right_id"]), path
+        )
+        edges = made.spark.read.parquet(str(path))
+        found: dict[str, DataFrame] = {}
+        cost: dict[str, float] = {}
+        for name, way in (("one task", in_one_task), ("stars", by_stars)):
+            way(edges.limit(1000)).write.format("noop").mode("overwrite").save()
+            before, began = cpu_seconds(), time.perf_counter()
+            way(edges).write.parquet(str(made.folder / name))
+            cost[name] = cpu_seconds() - before
+            found[name] = made.spark.read.parquet(str(made.folder / name))
+            say(f"{name}: {len(hashed):,} edges, {cost[name]:.1f} s of CPU, {time.perf_counter() - began:.1f} s")
+        differ = (
+            found["one task"].exceptAll(found["stars"]).count() + found["stars"].exceptAll(found["one task"]).count()
+        )
+        say(f"CPU of stars by that of one task {cost['stars'] / cost['one task']:.1f}, rows that differ {differ}")
+
+
 def planted_template() -> Iterator[tuple[str, str]]:
     for group in planted.families(3):
         for document in group:
@@ -476,7 +556,10 @@ def planted_template() -> Iterator[tuple[str, str]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    commands = {each.__name__: each for each in (accuracy, speed, growth, incremental, shuffle, partitions, kill, skew)}
+    commands = {
+        each.__name__: each
+        for each in (accuracy, speed, growth, incremental, shuffle, partitions, kill, skew, components)
+    }
     parser.add_argument("what", nargs="?", choices=commands)
     parser.add_argument("--jsonl", type=Path)
     parser.add_argument("--text-field", default="text")
@@ -487,16 +570,18 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=5_000)
     parser.add_argument("--sizes", type=int, nargs="*")
     parser.add_argument("--crawls", type=int, default=10)
+    parser.add_argument("--together", type=int, default=1, help="crawls that the first of the runs finds")
+    parser.add_argument("--edges", type=int, default=1_000_000)
     parser.add_argument("--copies", type=int, default=100_000)
     parser.add_argument("--template", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--datatrove", help="an interpreter that has datatrove")
+    parser.add_argument("--heap", default="4g", help="of Spark's JVM (4g)")
     parser.add_argument("--folder", type=Path, help="where the lakes are made, for as long as it runs")
     options = parser.parse_args()
-    if options.jsonl:
-        file(options)
-    elif options.what:
-        commands[options.what](options)
+    if options.jsonl or options.what:
+        with job.reported_errors():
+            (file if options.jsonl else commands[options.what])(options)
     else:
         parser.error("wanted one of " + ", ".join(commands) + ", or --jsonl FILE")
 
