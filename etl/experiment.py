@@ -270,12 +270,12 @@ def _written(lake: Lake, plan: Plan) -> list[Row]:
         for arm in settings.arms:
             mine = by_seed[arm.name]
             found = {
-                **dict(zip(("value", "low", "high"), _mean(mine), strict=True)),
-                **_difference("change", mine - by_seed[settings.baseline]),
-                **_difference("step", mine - by_seed[settings.before(arm)]),
+                **dict(zip(("value", "low", "high"), mean(mine), strict=True)),
+                **difference("change", mine - by_seed[settings.baseline]),
+                **difference("step", mine - by_seed[settings.before(arm)]),
             }
-            of = {"arm": arm.name, "benchmark": benchmark, "metric": metric, "items": items[benchmark, metric]}
-            rows.append(Row(**{**shared, **of, **found, **sizes[arm.name]}))
+            what = {"arm": arm.name, "benchmark": benchmark, "metric": metric, "items": items[benchmark, metric]}
+            rows.append(Row(**{**shared, **what, **found, **sizes[arm.name]}))
     part = {"experiment": [settings.name]}
     frame = lake.spark.createDataFrame(
         [tuple(row[name] for name in tables.EXPERIMENTS.columns) for row in rows], tables.EXPERIMENTS.schema
@@ -299,15 +299,15 @@ def _sizes(lake: Lake, settings: ExperimentConfig) -> dict[str, dict[str, float]
     return {arm: dict(zip(names, map(float, np.mean(each, axis=0)), strict=True)) for arm, each in found.items()}
 
 
-def _mean(values: np.ndarray[Any, Any]) -> tuple[float, float, float]:
+def mean(values: np.ndarray[Any, Any]) -> tuple[float, float, float]:
     """The mean with Student's interval over seeds."""
     low, high = intervals.ratio(values, np.ones(len(values)))
     mean = float(np.mean(values))
     return mean, min(low, mean), max(high, mean)
 
 
-def _difference(name: str, values: np.ndarray[Any, Any]) -> dict[str, float]:
-    return dict(zip((name, f"{name}_low", f"{name}_high"), _mean(values), strict=True))
+def difference(name: str, values: np.ndarray[Any, Any]) -> dict[str, float]:
+    return dict(zip((name, f"{name}_low", f"{name}_high"), mean(values), strict=True))
 
 
 def grid(rows: Sequence[Row]) -> Grid:
