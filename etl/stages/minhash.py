@@ -25,7 +25,7 @@ MINHASH = "minhash"  # value of `method`
 PAIRS_AT_ONCE = 4096  # compared in one go: texts that repeat among them are split into shingles once
 BYTES_AT_ONCE = 32 << 20
 MAX_PROBES = 500_000  # new documents whose bands every task gets: some 200 MB
-MAX_ADDED = 0.3  # share of new documents up to which probing the old ones is cheaper than searching all
+MAX_ADDED = 0.3  # share of new documents up to which the old ones are probed; beyond it few buckets have no new one
 
 _PROPOSED = ["method", "left_id", "right_id", "left_set", "right_set", "bands"]
 
@@ -92,7 +92,7 @@ def with_added(document_minhash: DataFrame, known: DataFrame, added: Sequence[st
 
     Only buckets that a new document falls into are searched; what was found in others stands. The old index is read
     and probed, and not shuffled. Where the new documents are more than MAX_PROBES, or more than MAX_ADDED of all, all
-    is searched, which is then the cheaper way to the same rows.
+    is searched, which gives the same rows.
     """
     indexed = _indexed(document_minhash)
     is_new = F.col("warc_filename").isin(*added)
