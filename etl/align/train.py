@@ -232,7 +232,8 @@ class _Run:
         """One step of the optimizer over the micro-batches `parts` of this process."""
         began = time.perf_counter()
         accelerator, training = self.accelerator, self.job.training
-        count = self._sum(torch.tensor([float(sum(int(part["count"]) for part in parts))]))[0]
+        # The last block of a packed set may be a single token, of which nothing is predicted.
+        count = max(1.0, self._sum(torch.tensor([float(sum(int(part["count"]) for part in parts))]))[0])
         rate = _rate(training.optimizer, step, self.steps)
         for group in self.optimizer.param_groups:
             group["lr"] = rate
