@@ -11,7 +11,7 @@ from pathlib import Path
 import nbformat
 import pytest
 
-from etl import funnel, tables
+from etl import funnel, planner, tables
 from etl.lake import Lake
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -75,3 +75,15 @@ def test_it_shows_what_thresholds_keep(lake: Lake, monkeypatch: pytest.MonkeyPat
     printed = "\n".join(output.get("text", "") for output in outputs)
     assert re.search(r"AUC +0\.\d+ .* n 40 \(20 yes\)", printed)
     assert re.search(r"^dropped  0\.\d+  https?://", printed, re.MULTILINE)
+
+
+@pytest.mark.slow
+def test_it_plans_with_what_the_corpus_has(lake: Lake, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Slow: as above."""
+    outputs = executed("training_plan", lake, monkeypatch)
+    data = [output.data for output in outputs if "data" in output]
+    assert sum("image/png" in each for each in data) == 2
+    tables = "\n".join(each.get("text/plain", "") for each in data)
+    documents, tokens = lake.spark.sql(f"SELECT count(*), sum(tokens) FROM {lake.namespace}.corpus").collect()[0]
+    assert re.search(rf"\bfineweb +1 +{documents} +{tokens}\b", tables)
+    assert all(re.search(rf"\b{name} +{claim}", tables) for name, claim in planner.CLAIMED.items())
