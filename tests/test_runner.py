@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import reduce
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from rich.console import Console
 
 from etl import ledger, locks, pipeline, tables
 from etl.errors import ContractError, InputError, LedgerError, WarehouseError
+from etl.forget import forget
 from etl.lake import Lake
 from etl.pipeline import PipelineConfig, Plan
 from etl.progress import Reporter
@@ -21,6 +23,9 @@ from etl.runner import Runner
 from etl.sample import Sample
 from etl.stage import NoParams, Stage
 from etl.stages.annotate import DOCUMENT_TOKENS, TokenParams
+from etl.stages.curate import DISPOSITIONS
+from etl.stages.dedup import DUPLICATE_CLUSTERS
+from etl.stages.minhash import DUPLICATE_CANDIDATES
 from tests.conftest import runner_on
 
 TABLES = [table for table in tables.ALL if table is not tables.STAGE_FILES]
@@ -202,6 +207,45 @@ def test_a_changed_archive_is_read_again_and_leaves_nothing_stale(
     fresh = runner_on(spark, tmp_path / "fresh", "fresh")
     pipeline.ingest(fresh, pipeline.plan(PipelineConfig(input=(str(archive),))))
     assert contents(runner.lake) == contents(fresh.lake)
+
+
+def test_a_forgotten_archive_leaves_the_lake_as_if_it_had_never_been_there(
+    lake: Lake, runner: Runner, crawl: Sample
+) -> None:
+    """Its pages are in no table at once. After a run the others have what they had, and what is made as a whole is what
+    its stage makes of them alone: of duplicates, others are kept."""
+    first, *others = crawl.files
+    own, name = runner.lake, f"sample/{first.name}"
+    theirs = own.read(tables.CAPTURES).where(F.col("warc_filename") == name).select("doc_id").localCheckpoint()
+    forget(own, [name])
+    named = [
+        own.read(table).select(F.col(column).alias("doc_id"), F.lit(table.name).alias("table"))
+        for table in tables.ALL
+        for column in ("doc_id", "left_id", "right_id")
+        if column in table.columns
+    ]
+    assert not reduce(DataFrame.unionByName, named).join(theirs, "doc_id", how="left_semi").head(1)
+    with pytest.raises(InputError, match="warc_files has no sample/"):
+        forget(own, [name])
+    plan = pipeline.plan(PipelineConfig(input=tuple(map(str, others)), crawl="sample", cascade=False))
+    for step in pipeline.STEPS:
+        step(runner, plan)
+    for table in tables.ALL:
+        if "warc_filename" in table.slice:
+            rest = lake.read(table).where(F.col("warc_filename") != name)
+            assert in_order(own.read(table)) == in_order(rest), table.name
+    clusters = [(DUPLICATE_CLUSTERS, params, {"method": method}) for method, params in plan.clusters.items()]
+    decisions = (DISPOSITIONS, plan.recipe, {"recipe": plan.recipe.name})
+    for stage, params, part in ((DUPLICATE_CANDIDATES, plan.minhash, {"method": "minhash"}), *clusters, decisions):
+        # Without what a stage remembers of its own rows.
+        inputs = [own.read(table).where("false" if table is stage.output else "true") for table in stage.inputs]
+        made = stage.transform(*inputs, params).select(*stage.output.columns)
+        ((column, value),) = part.items()
+        assert in_order(own.read(stage.output).where(F.col(column) == value)) == in_order(made), (stage.name, value)
+
+
+def in_order(rows: DataFrame) -> list[tuple[str, ...]]:
+    return sorted(tuple(map(str, row)) for row in rows.collect())
 
 
 def test_a_warehouse_has_one_writer(tmp_path: Path) -> None:
