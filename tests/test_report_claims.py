@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pyspark.sql import SparkSession
+from pyspark.sql import Row, SparkSession
 
 from etl import report, tables
 from etl.errors import ConfigError
@@ -27,7 +27,7 @@ from etl.kernels import intervals
 from etl.kernels.minhash import Geometry
 from etl.kernels.quality_score import PHI, TARGET, Estimate, Factor, Gain, Part, gain, product, ratio, score
 from etl.lake import Lake
-from etl.report import answers, claims, estimates, gains, instructions, sections
+from etl.report import answers, claims, estimates, gains, instructions, models, sections
 from etl.report.estimates import Moments
 from etl.report.instructions import Decided
 from etl.report.sections import Subject
@@ -304,6 +304,7 @@ def filled(empty: Lake, bare: dict[str, Any]) -> Lake:
         (tables.INSTRUCTION_DUPLICATES, REPEATS, {"collection": ["c"]}),
         (tables.INSTRUCTION_DISPOSITIONS, DECISIONS, {"recipe": ["chat"], "collection": ["c"]}),
         (tables.MODELS, MODELS, {"model": [row["model"] for row in MODELS]}),
+        (tables.MODEL_STEPS, STEPS, {"model": ["m-sft", "z-base"]}),
         (tables.EVALUATIONS, EVALUATIONS, {"model": names}),
         (tables.EVALUATION_ITEMS, ITEMS, {"model": names}),
     ]
@@ -470,6 +471,21 @@ MODELS = [
     a_model(
         "a-dpo", "m-sft", "dpo", 20.0, 500, first_loss=0.693, last_loss=0.5, first_accuracy=0.0, last_accuracy=0.875
     ),
+]
+# Five steps of m-sft, of which the fourth was resumed; one of z-base, which makes no line.
+STEPS = [
+    {
+        "model": model,
+        "step": step,
+        "loss": 6.0 - step,
+        "learning_rate": 1e-3,
+        "gradient_norm": 1.0,
+        "tokens": 400 * (step + 1),
+        "seconds": 1.0,
+        "is_resumed": step == 3,
+    }
+    for model, steps in (("m-sft", 5), ("z-base", 1))
+    for step in range(steps)
 ]
 # Losses and tokens of three answers; the child has halved the loss of each token.
 LOSSES = {"m-sft": [(8.0, 4.0), (6.0, 2.0), (6.0, 4.0)], "a-dpo": [(4.0, 4.0), (3.0, 2.0), (3.0, 4.0)]}
@@ -683,6 +699,17 @@ def test_models_stand_behind_their_parents(subject: Subject) -> None:
     assert (base.time, sft.time, dpo.time) == (None, 1.0, 0.5)
     assert dpo.token_time == pytest.approx(0.5 * 2000 / 500)
     assert dpo.training_set == "set of a-dpo" and dpo.rows == 12
+
+
+def test_the_loss_of_a_training_is_a_line_with_the_step_that_it_was_resumed_at(said: dict[str, Any]) -> None:
+    (curve,) = said["methods"]["data"]["curves"]
+    assert (curve.model, curve.low, curve.high, curve.resumed) == ("m-sft", 2.0, 6.0, (225.0,))
+    assert curve.points == "0.0,0.0 75.0,27.5 150.0,55.0 225.0,82.5 300.0,110.0"
+    assert f'<polyline points="{curve.points}"/>' in said["methods"]["source"]
+    assert said["methods"]["source"].count('class="resumed"') == 1
+    many = [Row(place=place, loss=1.0, resumed=[]) for place in range(3)]
+    flat = models._curve(dataclasses.replace(said["methods"]["data"]["models"][0], steps=450), many)
+    assert flat.points == "0.0,0.0 150.0,0.0 300.0,0.0"
 
 
 def test_time_is_told_against_sft(said: dict[str, Any]) -> None:

@@ -13,7 +13,7 @@ from etl import tables, views
 from etl.funnel import STAGE_WORDS
 from etl.kernels.quality_score import PHI, TARGET, Gain, score
 from etl.lake import sql_string
-from etl.report import gains
+from etl.report import gains, models
 from etl.report.claims import Fact, Measured, Value, compare
 from etl.report.clusters import METHODS
 from etl.report.models import Evaluation, Model
@@ -247,6 +247,8 @@ def methods(subject: Subject) -> Data:
     return {
         "comparison": compare("methods", times),
         "models": subject.models,
+        "curves": models.curves(subject.lake, subject.models),
+        "frame": (models.WIDTH, models.HEIGHT),
         "evaluations": _of_models(subject.evaluations),
         "page_model": sql_string(subject.models[-1].name) if subject.models else None,
         "place": subject.place,

@@ -17,6 +17,7 @@ from etl.report import estimates
 from etl.sets import HELD_OUT
 
 SHARES = {"accuracy", "accuracy_per_character", "exact_match", "preference_accuracy"}  # metrics that are a share
+WIDTH, HEIGHT, POINTS = 300, 110, 150  # of a curve
 LOWER_IS_BETTER = {"bits_per_byte", "answer_loss"}
 
 
@@ -83,6 +84,52 @@ def models(lake: Lake) -> list[Model]:
     rows = {row["model"]: row for row in lake.read(tables.MODELS).collect()}
     found = {name: _model(row, _line(name, rows)) for name, row in rows.items()}
     return [_timed(model, found) for model in sorted(found.values(), key=lambda model: model.line)]
+
+
+@dataclass(frozen=True)
+class Curve:
+    """The loss of a training as a line in a frame of `WIDTH` x `HEIGHT`: `points` of an SVG, from `low` to `high`, each
+    the mean of equally many steps. `resumed` says how far across are steps that a killed training went on with."""
+
+    model: str
+    points: str
+    low: float
+    high: float
+    steps: int
+    tokens: int
+    resumed: tuple[float, ...]
+
+
+def curves(lake: Lake, known: Sequence[Model]) -> list[Curve]:
+    """The curves of models in their order. A model of one step has none."""
+    steps = lake.read(tables.MODEL_STEPS).select("model", "step", "loss", "is_resumed")
+    totals = lake.read(tables.MODELS).select("model", "steps")
+    place = F.floor(F.col("step") / F.ceil(F.col("steps") / POINTS)).alias("place")
+    # Key: models has one row per model.
+    means = steps.join(totals, "model", how="inner").groupBy("model", place)
+    rows = means.agg(
+        F.avg("loss").alias("loss"), F.collect_list(F.when(F.col("is_resumed"), F.col("step"))).alias("resumed")
+    )
+    found: dict[str, list[Row]] = {}
+    for row in rows.orderBy("model", "place").collect():
+        found.setdefault(row["model"], []).append(row)
+    return [_curve(model, found[model.name]) for model in known if len(found.get(model.name, [])) > 1]
+
+
+def _curve(model: Model, rows: Sequence[Row]) -> Curve:
+    losses = [row["loss"] for row in rows]
+    low, high = min(losses), max(losses)
+    heights = [HEIGHT * (high - loss) / ((high - low) or 1.0) for loss in losses]
+    across = [WIDTH * place / (len(rows) - 1) for place in range(len(rows))]
+    return Curve(
+        model.name,
+        " ".join(f"{x:.1f},{y:.1f}" for x, y in zip(across, heights, strict=True)),
+        low,
+        high,
+        model.steps,
+        model.tokens,
+        tuple(WIDTH * step / (model.steps - 1) for row in rows for step in sorted(row["resumed"])),
+    )
 
 
 def _line(name: str, rows: dict[str, Row]) -> tuple[str, ...]:
