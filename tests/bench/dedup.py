@@ -14,7 +14,7 @@
 Documents are those of `tests.bench.planted` unless a file is given. CPU is that of Spark's JVM and all its Python
 workers, so that what runs beside it matters little; the last line of each says the figure that it is about.
 
-Stage by stage on Parquet, the last tenth of 12,000 documents took 0.73 of the CPU of all at once (12.4 s, of all 16.9 s),
+Stage by stage on Parquet, the last tenth of 12,000 documents took 0.73 of the CPU of all at once (12.4 and 16.9 s),
 with equal rows: at that size nearly all of it is what a query of Spark costs whatever it reads. The share that a crawl
 of 50,000 in a lake of 500,000 takes has not been measured; the aim is 0.15.
 """
