@@ -191,8 +191,8 @@ def _packed(lake: Lake, training: Training) -> tuple[int, Blocks]:
             f"{training.model}: context is {training.context}, the blocks of {training.packing} have {found['context']}"
         )
     part = {"training_set": [training.training_set], "packing": [training.packing]}
-    metadata = lake.last_metadata(tables.TRAINING_BLOCKS, part) or {"inputs": {}}
-    version = metadata["inputs"].get(tables.TRAINING_DOCUMENTS.name, lake.version(tables.TRAINING_DOCUMENTS))
+    inputs = (lake.last_metadata(tables.TRAINING_BLOCKS, part) or {}).get("inputs", {})
+    version = inputs.get(tables.TRAINING_DOCUMENTS.name, lake.version(tables.TRAINING_DOCUMENTS))
     return version, Blocks(
         table=lake.location(tables.TRAINING_BLOCKS),
         version=lake.version(tables.TRAINING_BLOCKS),
