@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from etl.errors import GoldenlakeError
 
 SHA256 = {
-    "content.npz": "97b83e6c5b306f8729f973acef51aa0caf9572a7bb5e0a69c8988055d65cfa92",
+    "content.npz": "652fd7ae23e8c8266ff34ebbf6ae5f838d84c36c7146d90a617982f007c5093f",
     "gpt2.vocab.bpe.gz": "86730d562e6f911376bb0898183ffd8af823d08b1bee94875b34d5a85e874f3a",
     "lid.176.ftz": "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83",
     "quality.npz": "6a902c21442db47e9d55a7add635c18adb7f0bb70d4680d81ad4cce3821cf691",
