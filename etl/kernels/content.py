@@ -185,7 +185,7 @@ def score(networks: Sequence[Network], layout: Layout) -> Floats:
     seen = features(layout, shared.names, shared.words)
     numbers = np.clip((seen.numbers - shared.mean) * shared.scale, -4, 4)
     logits = [_logits(network, seen, numbers) for network in networks]
-    return _sigmoid(logits[0] if len(logits) == 1 else np.mean(logits, axis=0))
+    return _sigmoid(np.mean(logits, axis=0, dtype=np.float32))
 
 
 def _logits(network: Network, seen: Features, numbers: Floats) -> Floats:
@@ -198,7 +198,8 @@ def _logits(network: Network, seen: Features, numbers: Floats) -> Floats:
         if number == GROUPED:
             hidden += _grouped(network, hidden, seen.groups)
         hidden += _around(network, number, hidden, dilation)
-    result: Floats = network.last @ hidden + network.last_bias
+    result: Floats = network.last @ hidden
+    result += network.last_bias
     return result
 
 
@@ -209,8 +210,7 @@ def _relu(values: Floats, bias: Floats) -> Floats:
 
 
 def _sigmoid(values: Floats) -> Floats:
-    result: Floats = 1 / (1 + np.exp(-values))
-    return result
+    return (1 / (1 + np.exp(-values))).astype(np.float32, copy=False)
 
 
 def _dense(network: Network, seen: Features, numbers: Floats) -> Floats:

@@ -557,7 +557,7 @@ def packed(
     models: Sequence[Model], names: Sequence[str], words: Sequence[str], hosts: set[str], threshold: float, folds: int
 ) -> bytes:
     """The file of the networks of the folds and, behind these, the one in use; weights in half precision."""
-    stored = {
+    stored: dict[str, Any] = {
         f"{name}.{number}": array.detach().numpy().astype(np.float16)
         for number, model in enumerate(models)
         for name, array in weights(model).items()
