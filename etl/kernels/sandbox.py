@@ -43,9 +43,10 @@ class Sandbox(Generic[Item, Result]):
     """Calls ``work(items, begin)`` in a child process, in bounded time and memory for each item.
 
     `work` returns one result per item, and calls ``begin(i)`` whenever it turns to item i, ``begin(None)`` when it
-    turns to all at once. From one call to the next it has `seconds`. An item that takes longer, or in which the child
-    dies, gets a Failure in place of its result; for the others `work` is called again, so it should be pure. When all
-    at once fail, each is tried alone.
+    turns to all at once. From one call to the next it has `seconds`; waiting for a core does not count on Linux, so
+    that a busy machine loses no items. An item that takes longer, or in which the child dies, gets a Failure in place
+    of its result; for the others `work` is called again, so it should be pure. When all at once fail, each is tried
+    alone.
 
     The child may use `memory_bytes` of data more than it starts with: Python then raises MemoryError, native code
     fails in its own way. It is replaced once it holds half of that between batches, so leaks stay bounded. Limits of
@@ -172,7 +173,7 @@ class _Child:
     def _receive(self, size: int, seconds: float) -> bytes:
         """`size` bytes of the answer. Raises TimeoutError when an item has had its time, EOFError at the end."""
         parts: list[bytes] = []
-        state, since = self._state[:], time.monotonic()
+        state, since = self._state[:], self._clock()
         while size:
             ready, _, _ = select.select([self._answers], [], [], min(POLL_SECONDS, seconds))
             if ready:
@@ -181,12 +182,20 @@ class _Child:
                     raise EOFError
                 parts.append(part)
                 size -= len(part)
-                since = time.monotonic()
+                since = self._clock()
             elif self._state[:] != state:
-                state, since = self._state[:], time.monotonic()
-            elif time.monotonic() - since >= seconds:
+                state, since = self._state[:], self._clock()
+            elif self._clock() - since >= seconds:
                 raise TimeoutError
         return b"".join(parts)
+
+    def _clock(self) -> float:
+        """Seconds that stand still while the child could run and is given no core."""
+        try:
+            with open(f"/proc/{self._id}/schedstat", encoding="ascii") as file:
+                return time.monotonic() - int(file.read().split()[1]) / 1e9
+        except OSError:  # no Linux, or one that does not count this
+            return time.monotonic()
 
     def _resident(self) -> int:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Sequence
 
@@ -106,6 +108,33 @@ def test_an_item_has_its_time_each_time_it_is_begun() -> None:
 
     with Sandbox(work, seconds=0.4, memory_bytes=LIMIT) as sandbox:
         assert sandbox([0.2, 0.2, 0.2]) == [0.2, 0.2, 0.2]
+
+
+@pytest.mark.skipif(not os.path.exists("/proc/self/schedstat"), reason="waiting for a core is not counted here")
+def test_waiting_for_a_core_is_no_time_of_an_item() -> None:
+    cores = os.sched_getaffinity(0)
+
+    def work(items: Sequence[float], begin: Begin) -> list[float]:
+        os.sched_setaffinity(0, {min(cores)})
+        for index, seconds in enumerate(items):
+            begin(index)
+            until = time.process_time() + seconds
+            while time.process_time() < until:
+                pass
+        return list(items)
+
+    busy = f"import os; os.sched_setaffinity(0, [{min(cores)}])\nwhile True: pass"
+    others = [subprocess.Popen([sys.executable, "-c", busy]) for _ in range(3)]
+    try:
+        began = time.monotonic()
+        with Sandbox(work, seconds=0.3, memory_bytes=LIMIT) as sandbox:
+            assert sandbox([0.2]) == [0.2]
+            assert time.monotonic() - began > 0.3, "it waited for longer than it may work"
+            assert sandbox([60.0]) == [Failure("timeout", "no result after 0.3 s")]
+    finally:
+        for other in others:
+            other.kill()
+            other.wait()
 
 
 def test_an_error_of_the_program_is_raised() -> None:
