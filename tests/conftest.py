@@ -1,8 +1,11 @@
-"""One Spark session and one finished lake for all tests: both take seconds to make."""
+"""One Spark session for all tests of a process, and one finished lake for all processes: it takes minutes to make."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -27,6 +30,18 @@ SAMPLE_PAGES = 300
 # On a machine with other work an example may take any time; what hangs is seen without a deadline too.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+@contextmanager
+def made_once(tmp_path_factory: pytest.TempPathFactory, name: str) -> Iterator[tuple[Path, bool]]:
+    """A folder that all processes of a test run share, and whether it is made; the first makes it, the others wait."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / name
+    made = folder.with_suffix(".made")
+    with folder.with_suffix(".lock").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield folder, made.exists()
+        made.touch()
 
 
 @pytest.fixture(scope="session")
@@ -58,12 +73,13 @@ def crawl(tmp_path_factory: pytest.TempPathFactory) -> sample.Sample:
 
 @pytest.fixture(scope="session")
 def lake(spark: SparkSession, crawl: sample.Sample, tmp_path_factory: pytest.TempPathFactory) -> Lake:
-    """The whole line run on the sample. Tests read it and leave it as it is."""
-    runner = runner_on(spark, tmp_path_factory.mktemp("lake"), "finished")
-    inputs = tuple(str(path) for path in crawl.files)
-    plan = pipeline.plan(PipelineConfig(input=inputs, crawl="sample", cascade=False))
-    for step in pipeline.STEPS:
-        step(runner, plan)
+    """The whole line run on a sample like `crawl`. Tests read it and leave it as it is."""
+    with made_once(tmp_path_factory, "lake") as (folder, is_made):
+        runner = runner_on(spark, folder, "finished")
+        inputs = tuple(str(path) for path in crawl.files)
+        plan = pipeline.plan(PipelineConfig(input=inputs, crawl="sample", cascade=False))
+        for step in () if is_made else pipeline.STEPS:
+            step(runner, plan)
     return runner.lake
 
 
