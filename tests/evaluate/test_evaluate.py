@@ -156,7 +156,25 @@ def write_models(lake: Lake, place: Path, **sha256_of: str) -> None:
     """Rows of `models` that all lie in one folder."""
     seen = [("web", "documents", "m", "c", 1, 10, False)]
     rows = [
-        (name, None, None, "pretrain", "{}", "h", seen, sha256, "t", str(place / "model"), 1000, 1, 1, 0.1, {}, {})
+        (
+            name,
+            None,
+            None,
+            "pretrain",
+            "{}",
+            "h",
+            seen,
+            None,
+            sha256,
+            "t",
+            str(place / "model"),
+            1000,
+            1,
+            1,
+            0.1,
+            {},
+            {},
+        )
         for name, sha256 in sha256_of.items()
     ]
     lake.replace(tables.MODELS, lake.spark.createDataFrame(rows, tables.MODELS.schema), {"model": list(sha256_of)}, {})

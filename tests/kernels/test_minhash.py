@@ -410,7 +410,7 @@ def test_every_pair_of_a_cluster_is_similar(sets: list[set[int]], threshold: flo
 def test_members_are_like_their_founder_and_founders_unlike(sets: list[set[int]], threshold: float) -> None:
     link = StarLink(threshold)
     founders: list[set[int]] = []
-    for each in sets:
+    for place, each in enumerate(sets):
         number = link.place(as_hashes(each))
         alike = [similarity(each, founder) for founder in founders]
         if number == len(founders):
@@ -418,7 +418,8 @@ def test_members_are_like_their_founder_and_founders_unlike(sets: list[set[int]]
             founders.append(each)
         else:
             assert alike[number] >= threshold
-            assert alike[number] == max(alike)
+            # One that was placed before is where it was, whoever came between.
+            assert alike[number] == max(alike) or each in sets[:place]
 
 
 @settings(deadline=None)

@@ -60,6 +60,7 @@ def lake(spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> Lake:
             "text": text if recipe == "kept" else "another recipe",
             "language": name,
             "language_score": n / 40,
+            "scores": {},
         }
         for recipe in ("kept", "other")
         for name, of_kind in made().items()
