@@ -5,7 +5,24 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import pyarrow as pa
+
 from etl.kernels import packing
+
+SCHEMA = pa.schema(
+    [
+        ("training_set", pa.string()),
+        ("packing", pa.string()),
+        ("shard", pa.int64()),
+        ("block", pa.int32()),
+        ("ids", pa.list_(pa.int32())),
+        ("starts", pa.list_(pa.int32())),
+        ("documents", pa.list_(pa.int64())),
+        ("begins", pa.list_(pa.int32())),
+        ("padding", pa.int32()),
+        ("is_rest", pa.bool_()),
+    ]
+)
 
 
 def rows(

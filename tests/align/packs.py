@@ -18,20 +18,6 @@ from tests.align import tiny
 CONTEXT = 32
 SHARD = 17  # documents
 TEXTS = [f"Line {n} of the lake is read where it stands. " * (1 + n % 4) for n in range(60)]
-SCHEMA = pa.schema(
-    [
-        ("training_set", pa.string()),
-        ("packing", pa.string()),
-        ("shard", pa.int64()),
-        ("block", pa.int32()),
-        ("ids", pa.list_(pa.int32())),
-        ("starts", pa.list_(pa.int32())),
-        ("documents", pa.list_(pa.int64())),
-        ("begins", pa.list_(pa.int32())),
-        ("padding", pa.int32()),
-        ("is_rest", pa.bool_()),
-    ]
-)
 
 
 def blocks() -> list[dict[str, Any]]:
@@ -64,7 +50,7 @@ def write(folder: Path) -> Path:
     rows = blocks()
     for shard in range(rows[-1]["shard"], -1, -1):
         mine = [row for row in rows if row["shard"] == shard]
-        write_deltalake(str(folder / "blocks"), pa.Table.from_pylist(mine, schema=SCHEMA), mode="append")
+        write_deltalake(str(folder / "blocks"), pa.Table.from_pylist(mine, schema=packed.SCHEMA), mode="append")
     places = pa.array(range(len(TEXTS)), pa.int64())
     documents = {"training_set": ["set"] * len(TEXTS), "position": places, "text": TEXTS, "tokens": places}
     write_deltalake(str(folder / "documents"), pa.table(documents))

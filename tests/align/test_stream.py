@@ -39,24 +39,12 @@ def packed(shard: int, name: str = "set") -> list[dict[str, Any]]:
     return packed_rows.rows(DOCUMENTS[shard], shard, CONTEXT, 0, name)
 
 
-SCHEMA = pa.schema(
-    [
-        ("training_set", pa.string()),
-        ("packing", pa.string()),
-        ("shard", pa.int64()),
-        ("block", pa.int32()),
-        ("ids", pa.list_(pa.int32())),
-        ("starts", pa.list_(pa.int32())),
-        ("padding", pa.int32()),
-        ("is_rest", pa.bool_()),
-    ]
-)
 BLOCKS = [row for shard in range(SHARDS) for row in packed(shard)]
 TOKENS = sum(len(row["ids"]) for row in BLOCKS)
 
 
 def write(path: str, found: list[dict[str, Any]]) -> None:
-    table = pa.Table.from_pylist(found, schema=SCHEMA)
+    table = pa.Table.from_pylist(found, schema=packed_rows.SCHEMA)
     write_deltalake(path, table, mode="append", writer_properties=SMALL_GROUPS)
 
 
@@ -71,7 +59,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> str:
     write(path, packed(2)[:5] + packed(0))
     DeltaTable(path).optimize.compact(writer_properties=SMALL_GROUPS)
     mixed = [BLOCKS[n] for n in np.random.default_rng(1).permutation(len(BLOCKS))]
-    again = pa.Table.from_pylist(mixed, schema=SCHEMA)
+    again = pa.Table.from_pylist(mixed, schema=packed_rows.SCHEMA)
     write_deltalake(path, again, mode="overwrite", predicate="training_set = 'set'", writer_properties=SMALL_GROUPS)
     assert DeltaTable(path).version() == 5
     return path
