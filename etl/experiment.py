@@ -179,11 +179,13 @@ def perform(runner: Runner, plan: Plan) -> list[Row]:
     """Draw the sets, train and measure the models, and write the comparison; what stands already is not done again.
 
     Raises:
-        InputError: pages were left out that an arm wants, an arm has no documents, or one has too few for a block.
+        InputError: pages were left out that an arm wants, an arm has no documents, one has too few for a block, or a
+            benchmark cannot be measured; nothing of it is said after hours of training.
     """
     settings = plan.config
     _curate(runner, plan)
     budget = settings.tokens or min(available(runner.lake, line.recipe, mixture) for _, line, mixture in plan.arms)
+    starts = []
     for seed in settings.seeds:
         for arm, line, mixture in plan.arms:
             most = min(budget, arm.tokens or budget)
@@ -201,17 +203,21 @@ def perform(runner: Runner, plan: Plan) -> list[Row]:
             seed=seed,
         )
         run.train(runner, start, settings.accelerate)
+        starts.append(start)
+    # What cannot be measured, such as an answer longer than the context, is said before the long part.
+    evaluate_models(runner.lake, [start.model for start in starts], plan.evaluations, runner.reporter.console)
+    for start in starts:
         for arm in settings.arms:
             training = replace(
                 plan.training,
-                model=settings.model(arm, seed),
+                model=settings.model(arm, start.seed),
                 parent=start.model,
                 architecture=None,
                 vocab_size=None,
-                training_set=settings.model(arm, seed),
+                training_set=settings.model(arm, start.seed),
                 epochs=MANY_EPOCHS,
                 max_steps=settings.steps,
-                seed=seed,
+                seed=start.seed,
             )
             run.train(runner, training, settings.accelerate)
     names = [settings.model(arm, seed) for arm in settings.arms for seed in settings.seeds]

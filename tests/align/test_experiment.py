@@ -16,6 +16,8 @@ from rich.console import Console
 
 from etl import config, experiment, pipeline, tables
 from etl.errors import ConfigError, InputError
+from etl.evaluate import EvaluationConfig
+from etl.evaluate.tasks import Benchmark
 from etl.experiment import Arm, ExperimentConfig
 from etl.kernels.benchmarks import BenchmarkList
 from etl.lake import Lake
@@ -47,12 +49,23 @@ def settings(folder: Path) -> ExperimentConfig:
 
 @pytest.fixture(scope="module")
 def performed(lake: Lake, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, list[Row]]:
-    """A lake of its own, and the rows of the experiment. Slow: six models are trained, each by processes of its own."""
+    """A lake of its own, and the rows of the experiment. Slow: six models are trained, each by processes of its own.
+
+    It was tried before with questions that its models cannot read, which was said when no arm had been trained.
+    """
     folder = tmp_path_factory.mktemp("experiment")
     shutil.copytree(str(lake.warehouse), folder / "lake")
     own = Lake(spark, str(folder / "lake"), "experiment").open()
     runner = Runner(own, Reporter(spark, Console(quiet=True)))
-    return own, experiment.perform(runner, experiment.plan(settings(folder), LINE))
+    planned = experiment.plan(settings(folder), LINE)
+    question = {"query": "rain", "choices": ["falls", "falls on the hills and runs to the lake " * 50], "gold": 0}
+    (folder / "long.jsonl").write_text(json.dumps(question))
+    too_long = Benchmark("long", "multiple_choice", file=str(folder / "long.jsonl"))
+    unreadable = replace(planned, evaluations=EvaluationConfig((*planned.evaluations.benchmarks, too_long)))
+    with pytest.raises(InputError, match="the continuation ' falls on the hills and .*wanted 1 to"):
+        experiment.perform(runner, unreadable)
+    assert {row["model"] for row in own.read(tables.MODELS).collect()} == {"e.start.1", "e.start.2"}
+    return own, experiment.perform(runner, planned)
 
 
 @pytest.mark.slow
