@@ -201,37 +201,38 @@ def _taken_apart(
     placed: DataFrame, documents: DataFrame, known: DataFrame, params: ClusterParams, *, is_few: bool
 ) -> DataFrame:
     """One row (doc_id, cluster_id, evidence) per row of `placed`: the part of its component that the linkage makes,
-    with documents in order of the time, then doc_id. Texts are passed on of components without known clusters."""
+    with documents in order of the time, then doc_id. Texts are read of components without known clusters."""
     # Key: `known` has one row per document. Of a known component some documents are in no cluster, but not all.
     told = placed.join(known.select("doc_id", "evidence", "cluster_id"), ["doc_id", "evidence"], how="left")
     is_known = F.max(F.col("cluster_id").isNotNull()).over(Window.partitionBy("component"))
     told = told.withColumn("is_known", is_known)
+    remembered = told.where("is_known").select(
+        "doc_id", F.coalesce("cluster_id", "doc_id").alias("cluster_id"), "evidence"
+    )
+    unknown = told.where(~F.col("is_known")).select("component", "doc_id", "earliest", "evidence")
     # Of few, texts of other documents are read and not shuffled.
-    texts = documents.select("doc_id", "text").join(F.broadcast(told) if is_few else told, "doc_id", how="inner")
-    return (
-        texts.withColumn("text", F.when(~F.col("is_known"), F.col("text")))
-        .repartition("component")
+    texts = documents.select("doc_id", "text").join(F.broadcast(unknown) if is_few else unknown, "doc_id", how="inner")
+    split = (
+        texts.repartition("component")
         .sortWithinPartitions("component", F.asc_nulls_last("earliest"), "doc_id")
-        .select("component", "doc_id", "evidence", "is_known", "cluster_id", "text")
+        .select("component", "doc_id", "evidence", "text")
         .mapInArrow(partial(_split, params=params), "doc_id string, cluster_id string, evidence string")
     )
+    return remembered.unionByName(split)
 
 
 def _split(batches: Iterable[pa.RecordBatch], params: ClusterParams) -> Iterator[pa.RecordBatch]:
-    """Components, one after the other, to clusters; each is named by its first document. Those known stay."""
+    """Components, one after the other, to clusters; each is named by its first document."""
     linkage = {STAR: StarLink, COMPLETE: CompleteLink}[params.linkage]
     geometry = cast(Geometry, params.geometry)  # which near duplicates have
     component: str | None = None
     link, names = linkage(params.similarity), list[str]()
     for batch in batches:
-        columns = (batch.column(name).to_pylist() for name in ("doc_id", "component", "is_known", "cluster_id"))
         texts = [text or "" for text in batch.column("text").to_pylist()]
         sets = shingles.split(*shingles.sets_of(texts, geometry.size, geometry.unit))
         clusters = []
-        for doc_id, name, is_known, cluster, found in zip(*columns, sets, strict=True):
-            if is_known:
-                clusters.append(cluster or doc_id)
-                continue
+        ids = (batch.column(name).to_pylist() for name in ("doc_id", "component"))
+        for doc_id, name, found in zip(*ids, sets, strict=True):
             if name != component:
                 component, link, names = name, linkage(params.similarity), []
             place = link.place(found)

@@ -101,7 +101,7 @@ def with_added(document_minhash: DataFrame, known: DataFrame, added: Sequence[st
         return duplicate_candidates(document_minhash, params)
 
     def probe(rows: DataFrame, key: str, how: str, of_new: Column) -> DataFrame:
-        keys = indexed.where(is_new).select(of_new.alias(key)).distinct()
+        keys = indexed.where(is_new).select(of_new.alias(key))
         return rows.join(F.broadcast(keys), key, how=how)
 
     in_buckets = probe(_in_buckets(indexed), "band_hash", "left_semi", F.explode("bands"))
@@ -219,11 +219,12 @@ def duplicate_pairs(
     near = candidates.where(~is_copy).select("*", *sets).join(known, ["one_set", "other_set"], how="left")
     remembered, unknown = near.where(F.col("similarity").isNotNull()), near.where(F.col("similarity").isNull())
     asked = unknown.select(F.explode(F.array("left_id", "right_id")).alias("doc_id")).distinct()
-    texts = texts_of(documents.select("doc_id", "text"), asked)
+    # Dealt out by doc_id for both joins, so that the documents are read once.
+    texts = texts_of(documents.select("doc_id", "text"), asked).repartition("doc_id")
     both = unknown.select(*_PROPOSED, "sketch")
     for side in ("left", "right"):
         # Key: documents have one text each.
-        of_side = texts.select(F.col("doc_id").alias(f"{side}_id"), F.col("text").alias(f"{side}_text"))
+        of_side = texts.withColumnsRenamed({"doc_id": f"{side}_id", "text": f"{side}_text"})
         both = both.join(of_side, f"{side}_id", how="inner")
     # Pairs of one family together, so that each of its texts is split into shingles once.
     both = both.sortWithinPartitions("sketch", "left_id", "right_id").select(*_PROPOSED, "left_text", "right_text")
