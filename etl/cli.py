@@ -58,7 +58,7 @@ _HELP = f"""goldenlake {etl.__version__}
   goldenlake plan                     which model the lake can feed, and with how many tokens
   goldenlake collect FILES            code, books, articles and math as archives for goldenlake run
   goldenlake rebuild NAME             make a training set or a model again from its row and compare
-  goldenlake forget ARCHIVE           take an archive back out, with all that is known of its pages
+  goldenlake forget --pages URL       take a page back out of every table and set, or an archive: forget ARCHIVE
   goldenlake experiment NAME          the same small model on data of several recipes, compared
   goldenlake search-mixture NAME      shares of a mixture by small models (DoReMi, RegMix), beside others
   goldenlake align --collection FILE  instruction data to sets, models and evaluations (jobs/align_models.py)

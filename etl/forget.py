@@ -1,9 +1,11 @@
-"""Take archives back out of a lake: no table has a row of their pages any more, and no text of them.
+"""Take archives or single pages back out of a lake: no table has a text of them any more.
 
-Tables that are made archive by archive lose the slices; in those that are made as a whole (duplicates, decisions,
-corpora, documents of sets) the rows of the pages are deleted. The next run makes the latter again, as if the archives
-had never been there: of their duplicates others are kept, and clusters that they held together fall apart. It must not
-be given the archives again.
+Of an archive, tables that are made archive by archive lose the slices; in those that are made as a whole (duplicates,
+decisions, corpora, documents of sets) the rows of its pages are deleted. Of a page, all rows go but that of its record
+in `captures`, which keeps its place in the archive, when it was fetched, and why it was forgotten, so that the books
+balance: its disposition is ``forgotten``. The next run makes again what is made as a whole, as if the pages had never
+been there: of their duplicates others are kept, and clusters that they held together fall apart. A run that reads an
+archive anew, because it is given a forgotten one or because the file has changed, brings its pages back.
 
 Three things remain. Centroids of embeddings, and models, were trained on what there was. Blocks of tokens keep the
 pages until their set is packed again. And files that no version needs any more go when VACUUM is run on the tables.
@@ -20,12 +22,19 @@ from pyspark.sql import functions as F
 
 from etl import cli, job, tables
 from etl.errors import InputError
-from etl.lake import Lake
+from etl.lake import Lake, sql_string
+from etl.stages.extract import FORGOTTEN
 from etl.tables import Table
 
 logger = logging.getLogger(__name__)
 
 _IDS = ("doc_id", "left_id", "right_id")
+# What `captures` keeps of a forgotten page.
+_KEPT = {
+    "doc_id", "crawl", "fetch_time", "fetch_status", "content_mime_type", "content_mime_detected",
+    "content_charset_declared", "content_truncated", "warc_filename", "warc_record_offset", "warc_record_length",
+    "warc_record_type",
+}  # fmt: skip
 
 
 def forget(lake: Lake, archives: Sequence[str]) -> int:
@@ -56,6 +65,34 @@ def forget(lake: Lake, archives: Sequence[str]) -> int:
     return records
 
 
+def forget_pages(lake: Lake, pages: Sequence[str], reason: str) -> int:
+    """Delete what is known of these pages, named by URL or doc_id; how many captures of them there were. All captures
+    of a URL are meant, of any crawl, and no copy at another address: view `duplicates_kept` names those. A run that is
+    killed is completed by another.
+
+    Raises:
+        InputError: `captures` has no such pages; the message names up to ten of them.
+    """
+    captures = lake.read(tables.CAPTURES, lake.version(tables.CAPTURES))
+    named = captures.where(F.col("url").isin(*pages) | F.col("doc_id").isin(*pages)).select("doc_id", "url").collect()
+    unknown = sorted(set(pages).difference(*[(row["doc_id"], row["url"]) for row in named]))
+    if unknown:
+        raise InputError(f"captures has no {', '.join(unknown[:10])} ({len(unknown):,} of {len(set(pages)):,} pages)")
+    ids = [row["doc_id"] for row in named]
+    gone = captures.where(F.col("doc_id").isin(*ids)).select("doc_id")
+    for table in tables.ALL:
+        if table is not tables.CAPTURES:
+            _delete(lake, table, gone)
+    # Last, so that a page can be named again as long as there is anything of it.
+    nothing = [f"{name} = NULL" for name in tables.CAPTURES.columns if name not in _KEPT | {"ingest_error"}]
+    lake.spark.sql(
+        f"UPDATE {lake.name(tables.CAPTURES)} SET {', '.join(nothing)}, ingest_error = :why "
+        f"WHERE doc_id IN ({', '.join(map(sql_string, ids))})",
+        args={"why": f"{FORGOTTEN}: {reason}"},
+    )
+    return len(ids)
+
+
 def _delete(lake: Lake, table: Table, gone: DataFrame) -> None:
     """Delete rows that name a document of `gone`. The commit is not one of ours, so what made the rows makes them
     again."""
@@ -71,11 +108,19 @@ def _delete(lake: Lake, table: Table, gone: DataFrame) -> None:
 
 
 def main(argv: Sequence[str] | None = None) -> None:
-    parser = cli.reading_parser("Take archives back out of a lake, with all that is known of their pages.")
-    parser.add_argument("archives", nargs="+", help="names in warc_files")
+    parser = cli.reading_parser("Take archives or pages back out of a lake, with all that is known of them.")
+    parser.add_argument("archives", nargs="*", help="names in warc_files")
+    parser.add_argument("--pages", nargs="+", default=[], metavar="PAGE", help="URLs, or doc_ids of captures")
+    parser.add_argument("--reason", default="on request", help="why pages are forgotten, for their dispositions")
     options = parser.parse_args(argv)
+    if not options.archives and not options.pages:
+        parser.error("name archives, or --pages")
     with job.reported_errors(), job.writer(cli.existing(options)) as runner:
-        records = forget(runner.lake, options.archives)
-    sys.stdout.write(
-        f"forgot {len(options.archives):,} archives with {records:,} records; run the line again without\n"
-    )
+        if options.pages:
+            captures = forget_pages(runner.lake, options.pages, options.reason)
+            sys.stdout.write(f"forgot {captures:,} captures of {len(options.pages):,} pages; run the line again\n")
+        if options.archives:
+            records = forget(runner.lake, options.archives)
+            sys.stdout.write(
+                f"forgot {len(options.archives):,} archives with {records:,} records; run the line again without\n"
+            )

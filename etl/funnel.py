@@ -19,6 +19,7 @@ from etl.stages.curate import Recipe
 
 # Drops that no recipe names, in words. Of the recipe's own rules the words are signal and bound.
 REASONS = {
+    "forgotten": "the page was taken back out of the lake",
     "unreadable": "the record could not be read or decoded",
     "record_type": "no page by its type: request, metadata, warcinfo, revisit, ...",
     "fetch_status": "the HTTP status is not 200",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import os
+import pickle
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -31,6 +32,11 @@ SAMPLE_PAGES = 300
 # On a machine with other work an example may take any time; what hangs is seen without a deadline too.
 settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Files of short tests last, so that no process ends with a long one while another has nothing left."""
+    items.sort(key=lambda item: item.path.parent.name in ("kernels", "learn"))
 
 
 @contextmanager
@@ -85,8 +91,14 @@ def runner_on(spark: SparkSession, warehouse: Path, namespace: str) -> Runner:
 
 @pytest.fixture(scope="session")
 def crawl(tmp_path_factory: pytest.TempPathFactory) -> sample.Sample:
-    """The embedded sample, small."""
-    return sample.write_sample(tmp_path_factory.mktemp("sample"), pages=SAMPLE_PAGES, seed=1)
+    """The embedded sample, small; one for all processes, since the finished lake names its place."""
+    with made_once(tmp_path_factory, "sample") as (folder, is_made):
+        made = folder / "sample.pickle"
+        if not is_made:
+            made.parent.mkdir()
+            made.write_bytes(pickle.dumps(sample.write_sample(folder, pages=SAMPLE_PAGES, seed=1)))
+        written: sample.Sample = pickle.loads(made.read_bytes())
+    return written
 
 
 @pytest.fixture(scope="session")

@@ -15,7 +15,7 @@ from rich.console import Console
 
 from etl import ledger, locks, pipeline, tables
 from etl.errors import ContractError, InputError, LedgerError, WarehouseError
-from etl.forget import forget
+from etl.forget import forget, forget_pages
 from etl.lake import Lake
 from etl.pipeline import PipelineConfig, Plan
 from etl.progress import Reporter
@@ -242,6 +242,40 @@ def test_a_forgotten_archive_leaves_the_lake_as_if_it_had_never_been_there(
         made = stage.transform(*inputs, params).select(*stage.output.columns)
         ((column, value),) = part.items()
         assert in_order(own.read(stage.output).where(F.col(column) == value)) == in_order(made), (stage.name, value)
+
+
+def test_a_forgotten_page_is_in_no_table_and_the_books_balance(own: Lake, runner: Runner, crawl: Sample) -> None:
+    """After the forgotten archive. Of its copies another one is kept; of all others stands what stood."""
+    dispositions = own.read(tables.DISPOSITIONS).where("recipe = 'fineweb'")
+    copies = dispositions.where("rule = 'exact_duplicate'").select(F.col("duplicate_of").alias("doc_id"))
+    page = dispositions.where("decision = 'kept'").join(copies, "doc_id", how="left_semi").orderBy("doc_id").head()
+    before = {row["doc_id"]: row["decision"] for row in dispositions.collect()}
+    texts = {row["doc_id"]: row["text"] for row in own.read(tables.DOCUMENTS).collect()}
+    copied = {doc_id for doc_id, text in texts.items() if text == texts[page["doc_id"]]} - {page["doc_id"]}
+    with pytest.raises(InputError, match=r"captures has no https://nowhere.example/ \(1 of 2 pages\)"):
+        forget_pages(own, [page["url"], "https://nowhere.example/"], "asked")
+    assert forget_pages(own, [page["url"]], "its author asked") == 1
+    named = [
+        table.name
+        for table in tables.ALL
+        for column in ("doc_id", "left_id", "right_id")
+        if column in table.columns and own.read(table).where(F.col(column) == page["doc_id"]).head(1)
+    ]
+    assert named == ["captures"]
+    row = own.read(tables.CAPTURES).where(F.col("doc_id") == page["doc_id"]).head().asDict()
+    assert (row["url"], row["payload"], row["content_digest"]) == (None, None, None)
+    assert row["ingest_error"] == "forgotten: its author asked" and row["warc_record_offset"] is not None
+    plan = pipeline.plan(PipelineConfig(input=tuple(map(str, crawl.files[1:])), crawl="sample", cascade=False))
+    for step in pipeline.STEPS:
+        step(runner, plan)
+    after = {row["doc_id"]: row for row in own.read(tables.DISPOSITIONS).where("recipe = 'fineweb'").collect()}
+    assert ledger.check(own, "fineweb") == len(before) == len(after)
+    found = after[page["doc_id"]]
+    assert (found["decision"], found["rule"], found["url"]) == ("dropped", "forgotten", None)
+    assert found["detail"] == "ingest_error is forgotten: its author asked"
+    changed = {doc_id for doc_id, decision in before.items() if after[doc_id]["decision"] != decision}
+    assert page["doc_id"] in changed and len(changed & copied) == 1, "one of its copies is kept in its place"
+    assert not own.read(tables.TRAINING_DOCUMENTS).where(F.col("doc_id") == page["doc_id"]).head(1)
 
 
 def in_order(rows: DataFrame) -> list[tuple[str, ...]]:

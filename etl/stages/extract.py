@@ -21,6 +21,7 @@ from etl.stages.rules import Early, Rule, table_of
 PAGE_RECORDS = ("response", "resource", "conversion")
 PAGE_MIMES = ("text/html", "application/xhtml+xml", "text/plain")
 PAGE_STATUS = 200
+FORGOTTEN = "forgotten"  # how `etl.forget` begins the ingest_error of a page that was taken back out of the lake
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,7 @@ def not_a_page() -> list[tuple[str, str, Column, Column | None]]:
     """
     kind, status, mime = (F.col(c) for c in ("warc_record_type", "fetch_status", "content_mime_detected"))
     return [
+        (FORGOTTEN, "ingest_error", F.coalesce(F.col("ingest_error").startswith(FORGOTTEN), F.lit(False)), None),
         ("unreadable", "ingest_error", F.col("ingest_error").isNotNull(), None),
         ("record_type", "warc_record_type", ~kind.isin(*PAGE_RECORDS), None),
         ("fetch_status", "fetch_status", F.coalesce(status, F.lit(PAGE_STATUS)) != PAGE_STATUS, status),

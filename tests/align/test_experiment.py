@@ -62,7 +62,7 @@ def performed(lake: Lake, spark: SparkSession, tmp_path_factory: pytest.TempPath
     (folder / "long.jsonl").write_text(json.dumps(question))
     too_long = Benchmark("long", "multiple_choice", file=str(folder / "long.jsonl"))
     unreadable = replace(planned, evaluations=EvaluationConfig((*planned.evaluations.benchmarks, too_long)))
-    with pytest.raises(InputError, match="the continuation ' falls on the hills and .*wanted 1 to"):
+    with pytest.raises(InputError, match=r"the continuation ' falls on the hills and .*wanted 1 to"):
         experiment.perform(runner, unreadable)
     assert {row["model"] for row in own.read(tables.MODELS).collect()} == {"e.start.1", "e.start.2"}
     return own, experiment.perform(runner, planned)
