@@ -66,9 +66,9 @@ def forget(lake: Lake, archives: Sequence[str]) -> int:
 
 
 def forget_pages(lake: Lake, pages: Sequence[str], reason: str) -> int:
-    """Delete what is known of these pages, named by URL or doc_id; how many captures of them there were. All captures
-    of a URL are meant, of any crawl, and no copy at another address: view `duplicates_kept` names those. A run that is
-    killed is completed by another.
+    """Delete what is known of these pages, named by URL or doc_id; how many records of them there were. All records of
+    a URL are meant, of any crawl, requests too, and no copy at another address: `duplicate_clusters` has those. A
+    run that is killed is completed by another.
 
     Raises:
         InputError: `captures` has no such pages; the message names up to ten of them.
@@ -86,9 +86,8 @@ def forget_pages(lake: Lake, pages: Sequence[str], reason: str) -> int:
     # Last, so that a page can be named again as long as there is anything of it.
     nothing = [f"{name} = NULL" for name in tables.CAPTURES.columns if name not in _KEPT | {"ingest_error"}]
     lake.spark.sql(
-        f"UPDATE {lake.name(tables.CAPTURES)} SET {', '.join(nothing)}, ingest_error = :why "
-        f"WHERE doc_id IN ({', '.join(map(sql_string, ids))})",
-        args={"why": f"{FORGOTTEN}: {reason}"},
+        f"UPDATE {lake.name(tables.CAPTURES)} SET {', '.join(nothing)}, "
+        f"ingest_error = {sql_string(f'{FORGOTTEN}: {reason}')} WHERE doc_id IN ({', '.join(map(sql_string, ids))})"
     )
     return len(ids)
 
@@ -117,8 +116,8 @@ def main(argv: Sequence[str] | None = None) -> None:
         parser.error("name archives, or --pages")
     with job.reported_errors(), job.writer(cli.existing(options)) as runner:
         if options.pages:
-            captures = forget_pages(runner.lake, options.pages, options.reason)
-            sys.stdout.write(f"forgot {captures:,} captures of {len(options.pages):,} pages; run the line again\n")
+            records = forget_pages(runner.lake, options.pages, options.reason)
+            sys.stdout.write(f"forgot {len(options.pages):,} pages with {records:,} records; run the line again\n")
         if options.archives:
             records = forget(runner.lake, options.archives)
             sys.stdout.write(

@@ -254,7 +254,8 @@ def test_a_forgotten_page_is_in_no_table_and_the_books_balance(own: Lake, runner
     copied = {doc_id for doc_id, text in texts.items() if text == texts[page["doc_id"]]} - {page["doc_id"]}
     with pytest.raises(InputError, match=r"captures has no https://nowhere.example/ \(1 of 2 pages\)"):
         forget_pages(own, [page["url"], "https://nowhere.example/"], "asked")
-    assert forget_pages(own, [page["url"]], "its author asked") == 1
+    captures = own.read(tables.CAPTURES).where(F.col("url") == page["url"]).count()
+    assert forget_pages(own, [page["url"]], "its author asked") == captures > 0
     named = [
         table.name
         for table in tables.ALL
