@@ -83,7 +83,8 @@ def test_time_grows_with_the_record_and_no_faster(name: str) -> None:
 
     small, large = (hostile.RECORDS[name](size) for size in (1 << 17, 1 << 20))
     read(small)
-    assert seconds(read, large) < max(24 * seconds(read, small), 0.2)
+    # What other work of the machine costs does not come back three times.
+    assert any(seconds(read, large) < max(24 * seconds(read, small), 0.2) for _ in range(3))
 
 
 def test_many_gzip_members_are_one_body() -> None:
