@@ -35,9 +35,14 @@ def text(page: bytes) -> str:
 
 
 def seconds(run: Callable[[bytes], object], payload: bytes) -> float:
-    start = time.process_time()
-    run(payload)
-    return time.process_time() - start
+    """The least of three: what other work of the machine costs does not come back each time."""
+
+    def once() -> float:
+        start = time.process_time()
+        run(payload)
+        return time.process_time() - start
+
+    return min(once() for _ in range(3))
 
 
 @pytest.mark.parametrize("kernel", KERNELS)
@@ -83,8 +88,7 @@ def test_time_grows_with_the_record_and_no_faster(name: str) -> None:
 
     small, large = (hostile.RECORDS[name](size) for size in (1 << 17, 1 << 20))
     read(small)
-    # What other work of the machine costs does not come back three times.
-    assert any(seconds(read, large) < max(24 * seconds(read, small), 0.2) for _ in range(3))
+    assert seconds(read, large) < max(24 * seconds(read, small), 0.2)
 
 
 def test_many_gzip_members_are_one_body() -> None:
