@@ -82,7 +82,11 @@ def test_every_kind_is_in_the_set_with_its_licence(mixed: Runner) -> None:
     }
     shares = mixed.lake.read(tables.TRAINING_SETS).where("training_set = 'mixed'").collect()[0]["shares"]
     assert {share["source"]: share["asked_share"] for share in shares}["code"] == 0.2
-    assert all(share["tokens"] > 0.8 * share["asked_tokens"] for share in shares)
+    # A source ends with the document that would cross its budget. Which one that is hangs on ids, and so on the folder.
+    corpus = mixed.lake.read(tables.CORPUS).where("recipe = 'brief'").collect()
+    longest = max(row["tokens"] for row in corpus)
+    assert all(0 <= share["asked_tokens"] - share["tokens"] < longest for share in shares)
+    assert sum(share["tokens"] for share in shares) > longest * len(shares), "the bound is of use"
 
 
 def test_curation_runs_the_models_that_its_recipe_reads(mixed: Runner, tmp_path: Path) -> None:
