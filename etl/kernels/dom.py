@@ -12,7 +12,7 @@ An *element* here is an element that is not inline.
 from __future__ import annotations
 
 import re
-from itertools import islice
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import numpy as np
@@ -65,7 +65,6 @@ TAG_ID = {name: number for number, name in enumerate(TAGS)}
 TAG_BITS = 7
 START, END, VOIDS, BOUNDARY, SPACER, HIDDEN, ARIA_HIDDEN, KEEPS_SPACE = (1 << TAG_BITS + bit for bit in range(8))
 
-_TOKEN = re.compile(rb"<!--.*?-->|<[^>]*>", re.DOTALL)
 _NAME = re.compile(r"</?([a-zA-Z][^\s/>]*)")
 _IS_HIDDEN = re.compile(r" hidden[ >=]")
 _INVISIBLE = re.compile(r"display:\s*none|visibility:\s*hidden")
@@ -84,12 +83,26 @@ _IS_STRONG = np.array([name in ("b", "strong", "em", "i", "mark") for name in TA
 _IS_INPUT = np.array([name in ("input", "button", "select", "textarea") for name in TAGS])
 
 
-# What stays open until it is closed; the others end by themselves.
-_DRAWN = "path|circle|rect|line|polyline|polygon|ellipse|use|stop|image|animate|g|text|tspan|defs"  # often as <path/>
-_ENDING = _DRAWN + "|p|li|td|th|tr|dt|dd|option|optgroup|thead|tbody|tfoot|rb|rp|rt|html|head|body"
-_OPENING = re.compile(rf"<(/?)(?!(?:{_ENDING}|{'|'.join(sorted(VOID))})\b)[a-zA-Z]", re.IGNORECASE)
-_FORMATTING = re.compile(r"<(/?)(?:a|b|big|code|em|font|i|nobr|s|small|strike|strong|tt|u)(?=[\s>/])", re.IGNORECASE)
-_FORMATTING_TAG = re.compile(_FORMATTING.pattern + r"[^>]*>", re.IGNORECASE)
+NAME_CHARS = 8  # by which tags are told apart before a page is parsed; no name that matters here is longer
+_LETTERS = np.array(
+    [ord(chr(byte).lower()) if chr(byte).isalnum() and byte < 0x80 else 0 for byte in range(256)], np.uint8
+)
+
+
+def _numbers_of(names: Iterable[str]) -> npt.NDArray[np.uint64]:
+    """Names as numbers: their first NAME_CHARS letters as bytes."""
+    return np.frombuffer(b"".join(name.encode().ljust(NAME_CHARS, b"\0")[:NAME_CHARS] for name in names), np.uint64)
+
+
+# What ends by itself, or is often written as <path/>; all else stays open until it is closed.
+_ENDING = _numbers_of([
+    "p", "li", "td", "th", "tr", "dt", "dd", "option", "optgroup", "thead", "tbody", "tfoot", "rb", "rp", "rt", "html",
+    "head", "body", "path", "circle", "rect", "line", "polyline", "polygon", "ellipse", "use", "stop", "image",
+    "animate", "g", "text", "tspan", "defs", *VOID,
+])  # fmt: skip
+_FORMATTING_NAMES = ["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"]
+_FORMATTING = _numbers_of(_FORMATTING_NAMES)
+_FORMATTING_TAG = re.compile(rf"</?(?:{'|'.join(_FORMATTING_NAMES)})(?=[\s>/])[^>]*>", re.IGNORECASE)
 
 
 class Layout(NamedTuple):
@@ -98,9 +111,9 @@ class Layout(NamedTuple):
     ``blocks`` are texts in document order. Per block: ``owner`` its innermost element, ``first`` the number of its
     first tag, ``link_chars`` and ``strong_chars`` how much of it is in links and in bold or italic type, ``links`` how
     many links, ``is_break`` whether ``<br>`` ends it. Per element: ``tag`` its number in TAGS, ``parent`` (the root
-    has itself), ``start`` and ``end`` its first and last tag, ``depth``, ``flags``, ``names`` (class, id and role as
-    one string). Per tag of the page, running: ``images`` and ``inputs``. ``description`` is that of its meta tags,
-    ``data`` its JSON-LD scripts.
+    has itself), ``start`` and ``end`` its first and last tag, ``depth``, ``flags``, ``named`` which of ``names`` it
+    has: class, id and role as one string. Per tag of the page, running: ``images`` and ``inputs``. ``description`` is
+    that of its meta tags, ``data`` its JSON-LD scripts.
     """
 
     title: str | None
@@ -117,6 +130,7 @@ class Layout(NamedTuple):
     end: Ints
     depth: Ints
     flags: Ints
+    named: Ints
     names: list[str]
     images: Ints
     inputs: Ints
@@ -134,8 +148,7 @@ def read(html: str) -> Layout:
     html = _bounded(html[:MAX_CHARS])
     page = _cleaned(html, STRIPPED)
     cut = _cut(page)
-    # Distinct tags are looked through rather than the page.
-    every = "".join([piece for piece in cut.pieces if piece[:1] == "<"])
+    every = "".join(cut.pieces)  # of what stands more than once, one is enough to look through
     if "<xmp" in every or "<plaintext" in every:  # their text is not escaped, so it cannot be cut into tags
         html = html.replace("<xmp", "<pre").replace("</xmp", "</pre").replace("<plaintext", "<pre")
         page = _cleaned(html, STRIPPED + RAW)
@@ -203,10 +216,26 @@ def _spans(written: bytes) -> tuple[Ints, Ints]:
     is_dash = characters == ord("-")
     is_whole = is_dash[ends - 1] & is_dash[ends - 2] & (ends - starts >= len("<!---->") - 1)
     doubtful = starts[(characters[starts + 1] == ord("!")) & ~is_whole]
-    if any(written.startswith(b"<!--", start) for start in doubtful.tolist()):  # a comment with brackets in it
-        starts, ends = np.array([token.span() for token in _TOKEN.finditer(written)]).T
-        return starts, ends
+    comments = _comments(written, doubtful.tolist())
+    if comments:  # with brackets in them
+        within = np.zeros(len(written) + 1, np.int8)
+        opened, closed = np.array(comments).T
+        within[opened + 1] += 1
+        within[closed - 1] -= 1
+        hidden = np.cumsum(within[:-1], dtype=np.int8) > 0
+        return _spans(np.where(hidden, np.uint8(ord("-")), characters).tobytes())
     return starts, ends + 1
+
+
+def _comments(written: bytes, starts: list[int]) -> list[tuple[int, int]]:
+    """Where the comments that start at some of `starts` start and end; what starts within one is none."""
+    found: list[tuple[int, int]] = []
+    for start in starts:
+        if written.startswith(b"<!--", start) and not (found and start < found[-1][1]):
+            end = written.find(b"-->", start + 4)
+            if end >= 0:
+                found.append((start, end + 3))
+    return found
 
 
 def _data(html: str) -> list[str]:
@@ -228,20 +257,34 @@ def _bounded(html: str) -> str:
     tags = html.count("<")
     if tags < FORMATTING_TAGS:
         return html
-    if _depths(_FORMATTING.findall(html)).max(initial=0) * tags > MAX_FORMATTING:
+    written = html.encode(errors="surrogatepass")
+    opening, steps, names = _names_of_tags(written)
+    if _depths(steps[np.isin(names, _FORMATTING)]).max(initial=0) * tags > MAX_FORMATTING:
         html = _FORMATTING_TAG.sub("", html)
+        if tags < DEEP_TAGS:
+            return html
+        written = html.encode(errors="surrogatepass")
+        opening, steps, names = _names_of_tags(written)
     if tags < DEEP_TAGS:
         return html
-    deep = np.flatnonzero(_depths(_OPENING.findall(html)) > MAX_DEPTH)
-    if len(deep):
-        opening = next(islice(_OPENING.finditer(html), int(deep[0]), None))
-        html = html[: opening.start()]
-    return html
+    stays = (names != 0) & ~np.isin(names, _ENDING)
+    deep = np.flatnonzero(_depths(steps[stays]) > MAX_DEPTH)
+    return written[: opening[stays][deep[0]]].decode(errors="surrogatepass") if len(deep) else html
 
 
-def _depths(slashes: list[str]) -> Ints:
-    """How many are open after each tag, given its slash or the lack of it; more closed than opened counts as 0."""
-    running = np.cumsum(1 - 2 * np.fromiter(map(len, slashes), np.int64, len(slashes)))
+def _names_of_tags(written: bytes) -> tuple[Ints, Ints, npt.NDArray[np.uint64]]:
+    """Where there are tags, 1 for a start and -1 for an end, and the names as numbers, see `_numbers_of`."""
+    characters = np.frombuffer(written + bytes(NAME_CHARS + 3), np.uint8)
+    opening = np.flatnonzero(characters == ord("<"))
+    is_end = characters[opening + 1] == ord("/")
+    names = _LETTERS[characters[(opening + 1 + is_end)[:, None] + np.arange(NAME_CHARS)]]
+    names *= np.logical_and.accumulate(names > 0, axis=1)
+    return opening, 1 - 2 * is_end.astype(np.int64), names.view(np.uint64).ravel()
+
+
+def _depths(steps: Ints) -> Ints:
+    """How many are open after each tag, given 1 for a start and -1 for an end; more closed than opened counts as 0."""
+    running = np.cumsum(steps)
     return running - np.minimum.accumulate(np.minimum(running, 0))
 
 
@@ -329,11 +372,11 @@ _PLAIN = {f"<{name}": (_KNOWN[f"<{name}"], "") for name in [*INLINE, *VOID]} | {
 
 
 def _layout(cut: _Cut, description: str, data: list[str]) -> Layout:
-    kinds = [
+    known = [
         (_PLAIN.get(name := piece.split(" ", 1)[0]) or _kind(piece, name)) if piece[:1] == "<" else (0, "")
         for piece in cut.pieces
     ]
-    bits = np.array([kind[0] for kind in kinds], np.int64)[cut.tag]
+    bits = np.array([each[0] for each in known], np.int64)[cut.tag]
     count = len(bits)
     tag = bits & ((1 << TAG_BITS) - 1)
     is_start, is_end = (bits & START) != 0, (bits & END) != 0
@@ -384,6 +427,9 @@ def _layout(cut: _Cut, description: str, data: list[str]) -> Layout:
     lengths = visible[filled]
     block = np.cumsum(np.diff(segment, prepend=-1) != 0) - 1
     opened = np.cumsum((tag == TAG_ID["a"]) & is_start)
+    names: dict[str, int] = {}
+    written, which = np.unique(cut.tag[starts], return_inverse=True)
+    numbers = [names.setdefault(known[number][1], len(names)) for number in written.tolist()]
     return Layout(
         title=title or None,
         blocks=blocks,
@@ -399,7 +445,8 @@ def _layout(cut: _Cut, description: str, data: list[str]) -> Layout:
         end=stop,
         depth=depth[starts],
         flags=bits[starts],
-        names=[kinds[number][1] for number in cut.tag[starts].tolist()],
+        named=np.array(numbers, np.int64)[which],
+        names=list(names),
         images=np.cumsum(tag == TAG_ID["img"]),
         inputs=np.cumsum(_IS_INPUT[tag] & ~is_end),
         description=description,

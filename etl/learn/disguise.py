@@ -44,7 +44,7 @@ def disguised(layout: Layout, is_content: Flags, random: np.random.Generator) ->
     if happens(0.4):
         layout = layout._replace(description="", data=[])
     if happens(0.6):
-        layout = layout._replace(names=[""] * len(layout.names))
+        layout = layout._replace(named=np.zeros_like(layout.named), names=[""])
     if happens(0.5):
         layout = _retagged(layout, _SEMANTIC, "div")
     if happens(0.3):
@@ -122,7 +122,7 @@ def _without(layout: Layout, is_gone: Flags) -> Layout:
         end=layout.end[kept],
         depth=layout.depth[kept] - (_steps(layout.parent)[kept] - _steps(parent)),
         flags=layout.flags[kept],
-        names=[layout.names[element] for element in kept.tolist()],
+        named=layout.named[kept],
     )
 
 

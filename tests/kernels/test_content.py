@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 
 import numpy as np
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 
 from etl import models
 from etl.kernels import content, dom, render
-from etl.kernels.features import NUMBERS, features, lead_words, name_words
+from etl.kernels.features import NUMBERS, _names, features, lead_words, name_words
 
 STORY = "".join(
     f"<p>The ferry left the harbour at dawn number {n}, and the captain, who had slept little, watched the coast "
@@ -31,6 +32,7 @@ tags = st.sampled_from(
      "<a href=x>", "</a>", "<h1>", "</h1>", "<body>", "</body>", "<template>", "<math>", "</math>", "<plaintext>",
      "<frameset>", "<select>", "<option>", "<!--", "-->", "<svg>", "<textarea>", "<title>", '<a ="">', "<b \">"]
 )  # fmt: skip
+TOKEN = re.compile(rb"<!--.*?-->|<[^>]*>", re.DOTALL)
 soup = st.lists(st.one_of(tags, st.text(max_size=8)), max_size=40).map("".join)
 
 
@@ -131,7 +133,7 @@ def test_brackets_in_comments_and_in_names_of_attributes_are_no_tags():
 def test_tags_are_what_the_pattern_of_a_token_finds(html):
     written = html.encode()
     starts, ends = dom._spans(written)
-    assert list(zip(starts, ends, strict=True)) == [token.span() for token in dom._TOKEN.finditer(written)]
+    assert list(zip(starts, ends, strict=True)) == [token.span() for token in TOKEN.finditer(written)]
 
 
 def test_links_side_by_side_are_separate_words_and_letters_in_bold_are_not():
@@ -214,6 +216,18 @@ def test_features_have_one_column_a_number_and_are_finite():
 
 def test_names_are_cut_into_words():
     assert name_words("postContent nav-bar_2 X") == ("bar", "content", "nav", "post")
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([*"abAB -_\xe9\xff\u0130\u017f\n", "Content", "nav"]), st.text()),
+                min_size=1, max_size=12))  # fmt: skip
+def test_known_words_of_names_stand_behind_the_tag_of_their_kind(written):
+    texts = [f"{text} {sign}nav{sign}content" for _, sign, text in written]
+    kinds = sorted({(tag, number % 4) for number, (tag, _, _) in enumerate(written) if number % 4 < len(texts)})
+    numbers = {"nav": 100, "content": 101, "anav": 102, "bb": 103, "bcontent": 104}
+    ids, starts = _names(*np.array(kinds).T, texts, numbers)
+    found = [part.tolist() for part in np.split(ids, starts[1:])]
+    known = [[numbers[word] for word in name_words(texts[text]) if word in numbers] for _, text in kinds]
+    assert found == [[tag, *sorted(words)] for (tag, _), words in zip(kinds, known, strict=True)]
 
 
 def test_words_are_counted_per_block_even_in_code():
