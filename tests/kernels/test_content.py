@@ -218,8 +218,10 @@ def test_names_are_cut_into_words():
     assert name_words("postContent nav-bar_2 X") == ("bar", "content", "nav", "post")
 
 
-@given(st.lists(st.tuples(st.integers(0, 5), st.sampled_from([*"abAB -_\xe9\xff\u0130\u017f\n", "Content", "nav"]), st.text()),
-                min_size=1, max_size=12))  # fmt: skip
+signs = st.sampled_from([*"abAB -_\xe9\xff\u0130\u017f\n", "Content", "nav"])
+
+
+@given(st.lists(st.tuples(st.integers(0, 5), signs, st.text()), min_size=1, max_size=12))
 def test_known_words_of_names_stand_behind_the_tag_of_their_kind(written):
     texts = [f"{text} {sign}nav{sign}content" for _, sign, text in written]
     kinds = sorted({(tag, number % 4) for number, (tag, _, _) in enumerate(written) if number % 4 < len(texts)})
