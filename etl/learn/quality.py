@@ -62,7 +62,7 @@ class Training:
     folds: int = 10
     penalties: tuple[float, ...] = (1.0, 3.0, 10.0, 30.0)
     damaged: float = 0.05
-    damaged_texts: int = 600
+    damaged_texts: int = 700
     parts: int = 5
     word_penalty: float = 1.0
     min_word_groups: int = 5
@@ -187,7 +187,19 @@ def _titles(text: str, draw: random.Random) -> str:
     return "\n".join(lines)
 
 
-DAMAGES: tuple[Callable[[str, random.Random], str], ...] = (_salad, _repeated, _stuffed, _garbled, _snippets, _titles)
+def _joined(text: str, draw: random.Random) -> str:
+    """A run of characters without a space, as encoded data and endless words are: of the text, or a part repeated."""
+    signs = "".join(text.split())
+    if draw.random() < 0.5:
+        return signs[: draw.randint(500, 5000)]
+    size = draw.choice((1, 2, 4, 8, 20))
+    start = draw.randrange(max(1, len(signs) - size))
+    return signs[start : start + size] * draw.randint(200, 1000)
+
+
+DAMAGES: tuple[Callable[[str, random.Random], str], ...] = (
+    _salad, _repeated, _stuffed, _garbled, _snippets, _titles, _joined,
+)  # fmt: skip
 
 
 class Words(NamedTuple):

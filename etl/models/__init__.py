@@ -18,7 +18,7 @@ SHA256 = {
     "content.npz": "652fd7ae23e8c8266ff34ebbf6ae5f838d84c36c7146d90a617982f007c5093f",
     "gpt2.vocab.bpe.gz": "86730d562e6f911376bb0898183ffd8af823d08b1bee94875b34d5a85e874f3a",
     "lid.176.ftz": "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83",
-    "quality.npz": "6a902c21442db47e9d55a7add635c18adb7f0bb70d4680d81ad4cce3821cf691",
+    "quality.npz": "1cb5201875cc146841460e0f7624755a3ab8f7fb5280bfe62bb351bd3a7254ef",
     "toxicity.npz": "e5f30e5a10696acca2234fefd729845c340da8189c7bc942dcad66c675af2b04",
 }
 

@@ -180,6 +180,11 @@ def test_repetition_of_a_passage_scores_below_it(language):
     assert value("\n".join([passage] * 60)) < value(PROSE[language])
 
 
+@pytest.mark.parametrize("run", ["a" * 5_000, "abcd" * 5_000, "".join(PROSE["en"].split()) * 5])
+def test_a_run_of_characters_without_a_space_is_rather_bad(run):
+    assert value(run) < 0.5 < value(PROSE["en"])
+
+
 def test_words_of_a_language_that_the_model_cannot_read_say_nothing():
     model = kernel.parse(models.read(kernel.PACKAGED), kernel.PACKAGED)
     measured = kernel.measure(PROSE["ru"], len(PROSE["ru"]), model.words, model.word_weights)
