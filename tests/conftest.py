@@ -15,17 +15,11 @@ from hypothesis import settings
 from pyspark.sql import SparkSession
 from rich.console import Console
 
-from etl import alignment, config, pipeline, sample, session, sets, tables
-from etl.alignment import AlignmentConfig
-from etl.kernels import tokens
+from etl import pipeline, sample, session
 from etl.lake import Lake
 from etl.pipeline import PipelineConfig
 from etl.progress import Reporter
 from etl.runner import Runner
-from etl.sample import instructions
-from etl.sets import SetPlan
-from etl.stages.curate import Recipe
-from etl.stages.mix import Mixture, Source
 
 SAMPLE_PAGES = 300
 
@@ -111,31 +105,3 @@ def lake(spark: SparkSession, crawl: sample.Sample, tmp_path_factory: pytest.Tem
         for step in () if is_made else pipeline.STEPS:
             step(runner, plan)
     return runner.lake
-
-
-@pytest.fixture(scope="session")
-def aligned(spark: SparkSession, lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Runner:
-    """A lake with sets of documents, examples and pairs, and three models of few steps: base, sft and dpo.
-
-    The corpus is that of the finished lake, copied, since tests of models write.
-    """
-    # Only tests that ask for this fixture load PyTorch.
-    from etl.align import run
-    from tests.align import tiny
-
-    runner = runner_on(spark, tmp_path_factory.mktemp("aligned"), "aligned")
-    copied = lake.read(tables.CORPUS)
-    runner.lake.replace(tables.CORPUS, copied, {"recipe": ["fineweb"]}, {"slice": {"recipe": ["fineweb"]}})
-    captures = lake.read(tables.CAPTURES)
-    names = [row[0] for row in captures.select("warc_filename").distinct().collect()]
-    runner.lake.replace(tables.CAPTURES, captures, {"warc_filename": names}, {"slice": {"warc_filename": names}})
-    recipe = config.load(config.find("recipes", "fineweb"), Recipe)
-    mixture = Mixture("web", (Source("web"),), held_out=0.1)
-    sets.build(runner, SetPlan("pretrain", "documents", recipe, mixture, tokens.GPT2))
-    made = instructions.write_instructions(tmp_path_factory.mktemp("instructions"), examples=400, pairs=120)
-    plan = alignment.plan(AlignmentConfig(collection=str(made.collection)))
-    alignment.import_instructions(runner, plan)
-    alignment.build_instruction_sets(runner, plan)
-    for training in tiny.TRAININGS:
-        run.train(runner, training, "cpu")
-    return runner

@@ -12,7 +12,6 @@ from etl import alignment, cli, job, resources, tables
 from etl.align import run as training
 from etl.evaluate import run as evaluation
 from etl.lake import Lake
-from etl.runner import Runner
 
 ROOT = Path(__file__).resolve().parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
@@ -30,7 +29,7 @@ def arguments(program: str) -> list[list[str]]:
     return [command for command in found if (command[0] in cli.JOBS) == (program == "jobs")]
 
 
-MODEL = "tiny-dpo"
+MODEL = "tiny-dpo"  # questions about it are put in tests/align/test_run.py, where there are models
 
 
 @pytest.mark.parametrize("command", [c for c in arguments("questions") if MODEL not in " ".join(c)], ids=" ".join)
@@ -39,16 +38,6 @@ def test_questions_get_answers(command: list[str], lake: Lake, capsys: pytest.Ca
     known = {"demo-lake": str(lake.warehouse), "URL": pages[0]["url"]}
     cli.main([known.get(word, word) for word in command])
     assert capsys.readouterr().out.strip()
-
-
-@pytest.mark.parametrize("command", [c for c in arguments("questions") if MODEL in " ".join(c)], ids=" ".join)
-def test_questions_about_models_get_answers(
-    command: list[str], aligned: Runner, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The lake of the tests has another preference model than the demo."""
-    words = [word.replace("demo-lake", str(aligned.lake.warehouse)).replace(MODEL, "preferences") for word in command]
-    cli.main([*words, "--namespace", aligned.lake.namespace])
-    assert len(capsys.readouterr().out.splitlines()) > 2
 
 
 @pytest.mark.parametrize("command", arguments("jobs"), ids=" ".join)

@@ -9,19 +9,62 @@ from pathlib import Path
 
 import pytest
 from deltalake import DeltaTable
+from pyspark.sql import SparkSession
 from pyspark.sql import functions as F
 
-from etl import export, tables, views
+from etl import alignment, cli, config, export, sets, tables, views
 from etl.align import data, launch, run
 from etl.align import job as jobs
 from etl.align import rebuild as rebuilding
 from etl.align.config import Optimizer
 from etl.align.job import JOB
+from etl.alignment import AlignmentConfig
 from etl.errors import ConfigError, InputError, TrainingError
 from etl.kernels import tokens
+from etl.lake import Lake
 from etl.runner import Runner
+from etl.sample import instructions
+from etl.sets import SetPlan
+from etl.stages.curate import Recipe
+from etl.stages.mix import Mixture, Source
 from etl.stages.pack import PackParams
 from tests.align import tiny
+from tests.conftest import runner_on
+from tests.test_readme import MODEL, arguments
+
+
+@pytest.fixture(scope="module")
+def aligned(spark: SparkSession, lake: Lake, tmp_path_factory: pytest.TempPathFactory) -> Runner:
+    """A lake with sets of documents, examples and pairs, and three models of few steps: base, sft and dpo.
+
+    The corpus is that of the finished lake, copied, since tests of models write.
+    """
+    runner = runner_on(spark, tmp_path_factory.mktemp("aligned"), "aligned")
+    copied = lake.read(tables.CORPUS)
+    runner.lake.replace(tables.CORPUS, copied, {"recipe": ["fineweb"]}, {"slice": {"recipe": ["fineweb"]}})
+    captures = lake.read(tables.CAPTURES)
+    names = [row[0] for row in captures.select("warc_filename").distinct().collect()]
+    runner.lake.replace(tables.CAPTURES, captures, {"warc_filename": names}, {"slice": {"warc_filename": names}})
+    recipe = config.load(config.find("recipes", "fineweb"), Recipe)
+    mixture = Mixture("web", (Source("web"),), held_out=0.1)
+    sets.build(runner, SetPlan("pretrain", "documents", recipe, mixture, tokens.GPT2))
+    made = instructions.write_instructions(tmp_path_factory.mktemp("instructions"), examples=400, pairs=120)
+    plan = alignment.plan(AlignmentConfig(collection=str(made.collection)))
+    alignment.import_instructions(runner, plan)
+    alignment.build_instruction_sets(runner, plan)
+    for training in tiny.TRAININGS:
+        run.train(runner, training, "cpu")
+    return runner
+
+
+@pytest.mark.parametrize("command", [c for c in arguments("questions") if MODEL in " ".join(c)], ids=" ".join)
+def test_questions_about_models_get_answers(
+    command: list[str], aligned: Runner, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The lake of the tests has another preference model than the demo."""
+    words = [word.replace("demo-lake", str(aligned.lake.warehouse)).replace(MODEL, "preferences") for word in command]
+    cli.main([*words, "--namespace", aligned.lake.namespace])
+    assert len(capsys.readouterr().out.splitlines()) > 2
 
 
 def test_a_row_says_where_a_model_came_from(aligned: Runner) -> None:

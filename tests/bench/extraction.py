@@ -57,6 +57,7 @@ class Page:
     include: Sequence[str] = ()
     exclude: Sequence[str] = ()
     is_article: bool = False
+    url: str = ""
 
 
 @dataclass
@@ -129,6 +130,7 @@ def of_archive(archive: Path, gold: Path) -> Iterator[Page]:
                     (truth["main_content"] or "") if "main_content" in truth else None,
                     truth.get("with") or (),
                     truth.get("without") or (),
+                    url=row["url"],
                 )
 
 

@@ -2,29 +2,29 @@
 
     python -m tests.bench.frontend --warc W [--gold G] [--language en] [--datatrove PYTHON] [--spark] [--memory 100000]
 
-W is a WARC file, G a file of gold texts (JSON lines with ``url`` and ``main_content``). All that is timed is timed as
-CPU time of one process and its children, so other work on the machine counts little.
+W is a WARC file, G a file of gold (JSON lines with ``url`` and ``main_content``, or else ``with`` and ``without``,
+segments that are to be found or not). All that is timed is timed as CPU time of one process and its children, so other
+work on the machine counts little.
 
 Printed are, for the recipe FineWeb and every page of W: our kernels, with and without the cascade (`etl.stages.rules.
 Early`), and with ``--language all`` without a rule on the language; which pages are kept with only one of the two;
 with ``--datatrove`` the same filters by datatrove, run by an interpreter that has it (see ``datatrove_fineweb.py``);
-with ``--gold`` the mean word F1 of both extractors over all pages of G, a lost page counting 0; with ``--spark`` what
-Spark adds to the kernels, on as many copies of W as make a run of some minutes; with ``--memory N`` the size of the
-extracting process over N pages.
+with ``--gold`` the word F1 of both extractors, mean over all pages of G, or the F1 over all segments, where a lost page
+has no text; with ``--spark`` what Spark adds to the kernels, on as many copies of W as make a run of some minutes; with
+``--memory N`` the size of the extracting process over N pages.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
-import gzip
 import json
 import subprocess
 import sys
 import tempfile
 import time
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import islice
@@ -44,6 +44,7 @@ from etl.stages.curate import Recipe
 from etl.stages.extract import PAGE_MIMES, PAGE_RECORDS, PAGE_STATUS, PAGES_AT_ONCE, ExtractParams
 from etl.stages.rules import Early
 from etl.stages.urls import UrlParams
+from tests.bench import extraction
 
 CONSOLE = Console(highlight=False, width=160)
 BATCH_BYTES = 16 << 20
@@ -163,9 +164,12 @@ def datatrove(python: Path, path: Path, wanted: str | None, pages_of_archive: in
     return front
 
 
-def gold_texts(path: Path) -> dict[str, str]:
-    with (gzip.open if path.suffix == ".gz" else open)(path, "rt", encoding="utf-8") as file:
-        return {row["url"]: row["main_content"] or "" for row in map(json.loads, file)}
+def f1(front: Front, gold: Sequence[extraction.Page]) -> str:
+    texts = [front.texts.get(page.url, "") for page in gold]
+    if all(page.gold is None for page in gold):
+        return extraction.segment_scores(gold, texts)
+    scores = [word_scores(words(text), words(page.gold or "")).f1 for page, text in zip(gold, texts, strict=True)]
+    return f"F1 {sum(scores) / len(scores):.3f}"
 
 
 def every_kernel(path: Path, params: ExtractParams) -> Front:
@@ -288,14 +292,13 @@ def main() -> None:
         )
         peer.show()
     if options.gold is not None:
-        gold = gold_texts(options.gold)
+        gold = list(extraction.of_archive(options.warc, options.gold))
         for front in filter(None, (plain, peer)):
-            scores = [word_scores(words(front.texts.get(url, "")), words(text)).f1 for url, text in gold.items()]
             note = ""
             if front is plain and params.engine == "goldenlake":
-                trained = sum(content.fold_of(warc._host(url)[1]) is not None for url in gold)
+                trained = sum(content.fold_of(page.host) is not None for page in gold)
                 note = f", of which {trained} trained the model: tests.bench.extraction scores those out of fold"
-            CONSOLE.print(f"{front.name:34} F1 {sum(scores) / len(scores):.3f} over {len(scores)} pages{note}")
+            CONSOLE.print(f"{front.name:34} {f1(front, gold)} over {len(gold)} pages{note}")
     if options.memory:
         memory(options.warc, params, options.memory)
     if options.spark:
