@@ -428,8 +428,10 @@ def _layout(cut: _Cut, description: str, data: list[str]) -> Layout:
     block = np.cumsum(np.diff(segment, prepend=-1) != 0) - 1
     opened = np.cumsum((tag == TAG_ID["a"]) & is_start)
     names: dict[str, int] = {}
-    written, which = np.unique(cut.tag[starts], return_inverse=True)
-    numbers = [names.setdefault(known[number][1], len(names)) for number in written.tolist()]
+    named = np.zeros(len(known), np.int64)
+    named[cut.tag[starts]] = 1
+    written = np.flatnonzero(named)
+    named[written] = [names.setdefault(known[number][1], len(names)) for number in written.tolist()]
     return Layout(
         title=title or None,
         blocks=blocks,
@@ -445,7 +447,7 @@ def _layout(cut: _Cut, description: str, data: list[str]) -> Layout:
         end=stop,
         depth=depth[starts],
         flags=bits[starts],
-        named=np.array(numbers, np.int64)[which],
+        named=named[cut.tag[starts]],
         names=list(names),
         images=np.cumsum(tag == TAG_ID["img"]),
         inputs=np.cumsum(_IS_INPUT[tag] & ~is_end),

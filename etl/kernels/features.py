@@ -105,7 +105,8 @@ def features(layout: Layout, names: dict[str, int], words: dict[str, int]) -> Fe
     leads, lead_block = lead_words(layout)
     ids = np.fromiter(map(words.get, leads, repeat(-1)), np.int64, len(leads))
     known = ids >= 0
-    kinds, kind = np.unique(layout.tag * len(layout.names) + layout.named, return_inverse=True)
+    kind_of = layout.tag * len(layout.names) + layout.named
+    kinds, kind = np.flatnonzero(np.bincount(kind_of)), _numbered(kind_of)
     name_ids, name_starts = _names(kinds // len(layout.names), kinds % len(layout.names), layout.names, names)
     path = _ancestors(layout.parent, layout.owner, PATH)
     return Features(
@@ -133,7 +134,8 @@ def _names(tag: Ints, named: Ints, texts: list[str], numbers: dict[str, int]) ->
     sizes = np.diff(starts)[named]
     kind = np.repeat(np.arange(len(named)), sizes)
     place = np.arange(len(kind)) + np.repeat(starts[named] - (np.cumsum(sizes) - sizes), sizes)
-    pairs = np.unique(np.concatenate([np.arange(len(named)) * _MANY + tag, kind * _MANY + ids[place]]))
+    pairs = np.sort(np.concatenate([np.arange(len(named)) * _MANY + tag, kind * _MANY + ids[place]]))
+    pairs = pairs[np.diff(pairs, prepend=-1) > 0]
     return pairs % _MANY, np.searchsorted(pairs, np.arange(len(named)) * _MANY)
 
 
