@@ -8,7 +8,7 @@
     python -m tests.bench.dedup partitions [--documents 5000]
     python -m tests.bench.dedup kill [--kills 20]
     python -m tests.bench.dedup skew [--copies 100000] [--template 20000]
-    python -m tests.bench.dedup components [--edges 1000000] [--graphframes VERSION]
+    python -m tests.bench.dedup components [--edges 1000000]
     python -m tests.bench.dedup --jsonl FILE [--text-field text] [--geometry fineweb] [--similarity 0.8]
 
 Documents are those of `tests.bench.planted` unless a file is given. CPU is that of Spark's JVM and all its Python
@@ -48,7 +48,6 @@ import numpy as np
 import psutil
 import pyarrow as pa
 import pyarrow.parquet as pq
-import pyspark
 from pyspark.sql import Column, DataFrame, SparkSession, Window
 from pyspark.sql import functions as F
 from rich.console import Console
@@ -130,9 +129,7 @@ class Cost:
 
 
 @contextmanager
-def bench(
-    options: argparse.Namespace, recipe: str = "fineweb", partitions: int = 8, package: str = ""
-) -> Iterator[Bench]:
+def bench(options: argparse.Namespace, recipe: str = "fineweb", partitions: int = 8) -> Iterator[Bench]:
     config = PipelineConfig(
         recipe=recipe,
         duplicates=DuplicatesConfig(options.geometry, options.similarity, options.linkage),
@@ -145,8 +142,6 @@ def bench(
             ("spark.local.dir", f"{folder}/local"),
             ("spark.ui.retainedStages", "100000"),
         )
-        if package:
-            settings += (("spark.jars.packages", f"{session.delta_coordinates(pyspark.__version__)},{package}"),)
         log = Path(folder) / "spark.log"
         started = session.connect(session.SessionConfig(2, options.heap, options=settings), log)
         yield Bench(started, Path(folder), plan)
@@ -528,26 +523,10 @@ def by_stars(edges: DataFrame) -> DataFrame:
     return both.unionByName(roots).toDF("doc_id", "component")
 
 
-def by_graphframes(edges: DataFrame) -> DataFrame:
-    """Components by GraphFrames' own algorithm as its makers recommend it, named by their least id."""
-    from graphframes import GraphFrame
-
-    vertices = edges.select(F.explode(F.array("left_id", "right_id")).alias("id")).distinct()
-    graph = GraphFrame(vertices, edges.select(F.col("left_id").alias("src"), F.col("right_id").alias("dst")))
-    found = graph.connectedComponents(broadcastThreshold=-1, use_local_checkpoints=True)
-    least = F.min("id").over(Window.partitionBy("component"))
-    return found.select(F.col("id").alias("doc_id"), least.alias("component"))
-
-
 def components(options: argparse.Namespace) -> None:
     """One task with SciPy against large-star and small-star on Spark, on the same edges: families of up to six, chains
     of twenty, and a crowd in which each has an edge to the three after it."""
-    ways = {"one task": in_one_task, "stars": by_stars}
-    package = ""
-    if options.graphframes:
-        ways["graphframes"] = by_graphframes
-        package = f"io.graphframes:graphframes-spark4_2.13:{options.graphframes}"
-    with bench(options, package=package) as made:
+    with bench(options) as made:
         rng = np.random.default_rng(1)
         number = options.edges
         of = np.repeat(np.arange(number // 4), rng.integers(1, 6, number // 4))[: number // 2]
@@ -567,17 +546,17 @@ def components(options: argparse.Namespace) -> None:
         edges = made.spark.read.parquet(str(path))
         found: dict[str, DataFrame] = {}
         cost: dict[str, float] = {}
-        for name, way in ways.items():
+        for name, way in (("one task", in_one_task), ("stars", by_stars)):
             way(edges.limit(1000)).write.format("noop").mode("overwrite").save()
             before, began = cpu_seconds(), time.perf_counter()
             way(edges).write.parquet(str(made.folder / name))
             cost[name] = cpu_seconds() - before
-            found[name] = made.spark.read.parquet(str(made.folder / name)).select("doc_id", "component")
+            found[name] = made.spark.read.parquet(str(made.folder / name))
             say(f"{name}: {len(hashed):,} edges, {cost[name]:.1f} s of CPU, {time.perf_counter() - began:.1f} s")
-        ours = found.pop("one task")
-        for name, theirs in found.items():
-            differ = ours.exceptAll(theirs).count() + theirs.exceptAll(ours).count()
-            say(f"CPU of {name} by that of one task {cost[name] / cost['one task']:.1f}, rows that differ {differ}")
+        differ = (
+            found["one task"].exceptAll(found["stars"]).count() + found["stars"].exceptAll(found["one task"]).count()
+        )
+        say(f"CPU of stars by that of one task {cost['stars'] / cost['one task']:.1f}, rows that differ {differ}")
 
 
 def planted_template() -> Iterator[tuple[str, str]]:
@@ -609,7 +588,6 @@ def main() -> None:
     parser.add_argument("--template", type=int, default=20_000)
     parser.add_argument("--kills", type=int, default=20)
     parser.add_argument("--datatrove", help="an interpreter that has datatrove")
-    parser.add_argument("--graphframes", metavar="VERSION", help="of its jars; its Python package is graphframes-py")
     parser.add_argument("--heap", default="4g", help="of Spark's JVM (4g)")
     parser.add_argument("--folder", type=Path, help="where the lakes are made, for as long as it runs")
     options = parser.parse_args()
