@@ -255,30 +255,27 @@ def _data(html: str) -> list[str]:
 def _bounded(html: str) -> str:
     """The page, or as much of it as can be parsed in time and memory in proportion to its length."""
     tags = html.count("<")
-    if tags < FORMATTING_TAGS:
-        return html
-    written = html.encode(errors="surrogatepass")
-    opening, steps, names = _names_of_tags(written)
-    if _depths(steps[np.isin(names, _FORMATTING)]).max(initial=0) * tags > MAX_FORMATTING:
-        html = _FORMATTING_TAG.sub("", html)
-        if tags < DEEP_TAGS:
-            return html
+    if tags >= FORMATTING_TAGS:
+        _, steps, names = _tags(html.encode(errors="surrogatepass"))
+        if _depths(steps[np.isin(names, _FORMATTING)]).max(initial=0) * tags > MAX_FORMATTING:
+            html = _FORMATTING_TAG.sub("", html)
+    if tags >= DEEP_TAGS:
         written = html.encode(errors="surrogatepass")
-        opening, steps, names = _names_of_tags(written)
-    if tags < DEEP_TAGS:
-        return html
-    stays = (names != 0) & ~np.isin(names, _ENDING)
-    deep = np.flatnonzero(_depths(steps[stays]) > MAX_DEPTH)
-    return written[: opening[stays][deep[0]]].decode(errors="surrogatepass") if len(deep) else html
+        opening, steps, names = _tags(written)
+        stays = (names != 0) & ~np.isin(names, _ENDING)
+        deep = np.flatnonzero(_depths(steps[stays]) > MAX_DEPTH)
+        if len(deep):
+            html = written[: opening[stays][deep[0]]].decode(errors="surrogatepass")
+    return html
 
 
-def _names_of_tags(written: bytes) -> tuple[Ints, Ints, npt.NDArray[np.uint64]]:
-    """Where there are tags, 1 for a start and -1 for an end, and the names as numbers, see `_numbers_of`."""
+def _tags(written: bytes) -> tuple[Ints, Ints, npt.NDArray[np.uint64]]:
+    """Where tags may be, 1 for a start and -1 for an end, and the names as `_numbers_of` has them, 0 for none."""
     characters = np.frombuffer(written + bytes(NAME_CHARS + 3), np.uint8)
     opening = np.flatnonzero(characters == ord("<"))
     is_end = characters[opening + 1] == ord("/")
     names = _LETTERS[characters[(opening + 1 + is_end)[:, None] + np.arange(NAME_CHARS)]]
-    names *= np.logical_and.accumulate(names > 0, axis=1)
+    names *= np.logical_and.accumulate(names > 0, axis=1) & (names[:, :1] >= ord("a"))
     return opening, 1 - 2 * is_end.astype(np.int64), names.view(np.uint64).ravel()
 
 
@@ -428,10 +425,10 @@ def _layout(cut: _Cut, description: str, data: list[str]) -> Layout:
     block = np.cumsum(np.diff(segment, prepend=-1) != 0) - 1
     opened = np.cumsum((tag == TAG_ID["a"]) & is_start)
     names: dict[str, int] = {}
+    is_used = np.zeros(len(known), np.bool_)
+    is_used[cut.tag[starts]] = True
     named = np.zeros(len(known), np.int64)
-    named[cut.tag[starts]] = 1
-    written = np.flatnonzero(named)
-    named[written] = [names.setdefault(known[number][1], len(names)) for number in written.tolist()]
+    named[is_used] = [names.setdefault(known[piece][1], len(names)) for piece in np.flatnonzero(is_used).tolist()]
     return Layout(
         title=title or None,
         blocks=blocks,

@@ -108,6 +108,17 @@ def test_text_behind_a_deep_nest_that_is_closed_is_kept():
     assert content.read(html).blocks[-1] == "behind"
 
 
+def test_brackets_that_open_no_tag_are_no_nest():
+    html = "<p>a <5 and <!> and < b</p>" * 4_000 + "<p>behind</p>"
+    assert content.read(html).blocks[-1] == "behind"
+
+
+@pytest.mark.parametrize("tag", ["b", "font size=3", "custom-tag"])
+def test_a_page_that_opens_and_closes_its_elements_is_whole_however_long(tag):
+    html = f"<p><{tag}>\ud800 é text</{tag.split()[0]}></p>" * 12_000 + "<p>behind</p>"
+    assert content.read(html).blocks[-1] == "behind"
+
+
 def test_lone_surrogates_and_nul_are_left_out():
     assert content.read("<p>a\ud800b\x00c</p>").blocks == ["abc"]
 
