@@ -17,12 +17,17 @@ has no text; with ``--spark`` what Spark adds to the kernels, on as many copies 
 from __future__ import annotations
 
 import argparse
+import base64
 import dataclasses
+import gzip
+import hashlib
 import json
+import re
 import subprocess
 import sys
 import tempfile
 import time
+import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -196,19 +201,50 @@ def every_kernel(path: Path, params: ExtractParams) -> Front:
     return front
 
 
+def members(path: Path) -> Iterator[bytes]:
+    """The records of an archive, each as it is when unpacked."""
+    rest = path.read_bytes()
+    while rest:
+        unpacking = zlib.decompressobj(31)
+        yield unpacking.decompress(rest)
+        rest = unpacking.unused_data
+
+
+def write_copy(records: Sequence[bytes], number: int, path: Path) -> None:
+    """An archive of the same pages, each with a digest of its own: a payload that is known already is not read again.
+
+    Raises:
+        SystemExit: a page has no digest in its header, by which it could be told from its copies.
+    """
+    digest = re.compile(rb"(?<=WARC-Payload-Digest: sha1:)\S+", re.IGNORECASE)
+    with path.open("wb") as file:
+        for record in records:
+            head, blank, rest = record.partition(b"\r\n\r\n")
+            if b"WARC-Type: response" in head and not digest.search(head):
+                sys.exit(f"a response without a sha1 in WARC-Payload-Digest: {head[:500]!r}")
+            head = digest.sub(
+                lambda found: base64.b32encode(hashlib.sha1(b"%d %s" % (number, found[0])).digest()), head
+            )
+            file.write(gzip.compress(head + blank + rest, 1, mtime=0))
+
+
 def in_spark(path: Path, params: ExtractParams, recipe: Recipe, minutes: float) -> None:
     """The stages from archive to annotations through Spark on one core, beside their kernels alone."""
     alone = every_kernel(path, params)
     copies = max(1, round(minutes * 60 / alone.seconds))
     with tempfile.TemporaryDirectory() as folder:
         inputs = []
+        records = list(members(path))
         for number in range(copies):
             inputs.append(Path(folder) / f"{number}-{path.name}")
-            inputs[-1].symlink_to(path.resolve())
+            write_copy(records, number, inputs[-1])
         spark = session.connect(session.SessionConfig(cores=1, options=(("spark.sql.shuffle.partitions", "4"),)))
         runner = Runner(Lake(spark, f"{folder}/lake", "bench").open(), Reporter(spark, Console(quiet=True)))
         settings = pipeline.PipelineConfig(input=tuple(map(str, inputs)), crawl="bench", extract=params)
-        plan = dataclasses.replace(pipeline.plan(settings), recipe=recipe)
+        plan = pipeline.plan(settings)
+        # What the kernels did, and no more: by the same rules, without scores of models and without duplicates.
+        settings = dataclasses.replace(plan.config, extract=params)
+        plan = dataclasses.replace(plan, recipe=recipe, config=settings, scorers=(), clusters={})
         seconds = {}
         for step in (pipeline.ingest, pipeline.extract, pipeline.annotate):
             began = time.perf_counter()
