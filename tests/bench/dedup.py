@@ -25,6 +25,11 @@ Rows of the second are equal; the first, which ran beside other work, was not co
 rows in the JVM, against 45 for all at once, and 14 in Python, against some 68; the others are what planning and
 compiling cost, whatever is read. Of the planted documents more than half lie in families, and a tenth drawn by chance
 meets the buckets of half of these, which are all searched again.
+
+The others, each run once to its end: 1, 2, 4 and 7 partitions give equal tables; a run killed at 20 moments ends with
+the tables of one that was not; 5,000 documents shuffle 1,064 bytes each; 100,000 copies of a page, 20,000 pages of a
+template and 5,000 others take 104 s of CPU, 1,201 documents/s/core, 2.1 pairs a document, one cluster each; a million
+edges are joined in one task at 9.3 s of CPU, where stars on Spark take 160 s for the same rows.
 """
 
 from __future__ import annotations
