@@ -28,7 +28,7 @@ from etl.tables import Table
 
 logger = logging.getLogger(__name__)
 
-IDS = ("doc_id", "left_id", "right_id")  # columns, of any table, that name a document
+_IDS = ("doc_id", "left_id", "right_id")  # columns, of any table, that name a document
 # What `captures` keeps of a forgotten page.
 _KEPT = {
     "doc_id", "crawl", "fetch_time", "fetch_status", "content_mime_type", "content_mime_detected",
@@ -95,7 +95,7 @@ def forget_pages(lake: Lake, pages: Sequence[str], reason: str) -> int:
 def _delete(lake: Lake, table: Table, gone: DataFrame) -> None:
     """Delete rows that name a document of `gone`. The commit is not one of ours, so what made the rows makes them
     again."""
-    ids = [name for name in IDS if name in table.columns]
+    ids = [name for name in _IDS if name in table.columns]
     if not any(
         lake.read(table).join(gone.withColumnRenamed("doc_id", name), name, "left_semi").head(1) for name in ids
     ):

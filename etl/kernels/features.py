@@ -36,7 +36,6 @@ DATA_TYPES = ("Product", "Article", "NewsArticle", "BlogPosting", "DiscussionFor
               "CollectionPage", "FAQPage", "Recipe", "WebPage", "BreadcrumbList")  # fmt: skip
 
 _WORD = re.compile(r"\w+")
-_LOWER_WORD = re.compile("[a-z]+")
 _NAME_WORD = re.compile(r"[A-Z]?[a-z]+|[A-Z]+")
 _MANY = 1 << 20  # more than there are numbers of tags and words
 _END = "\xff"  # as a byte, between names that are cut as one: UTF-8 has none
@@ -87,9 +86,8 @@ class Features(NamedTuple):
 @lru_cache(maxsize=1 << 16)
 def name_words(names: str) -> tuple[str, ...]:
     """The distinct words of class, id and role, in lower case, sorted."""
-    # Most names are in lower case already, and are cut faster.
-    words = _LOWER_WORD.findall(names) if names.islower() else map(str.lower, _NAME_WORD.findall(names))
-    return tuple(sorted([word for word in set(words) if 1 < len(word) < 20]))
+    words = set(map(str.lower, _NAME_WORD.findall(names)))
+    return tuple(sorted([word for word in words if 1 < len(word) < 20]))
 
 
 def lead_words(layout: Layout) -> tuple[list[str], Ints]:
@@ -105,9 +103,10 @@ def features(layout: Layout, names: dict[str, int], words: dict[str, int]) -> Fe
     leads, lead_block = lead_words(layout)
     ids = np.fromiter(map(words.get, leads, repeat(-1)), np.int64, len(leads))
     known = ids >= 0
-    kind_of = layout.tag * len(layout.names) + layout.named
-    kinds, kind = np.flatnonzero(np.bincount(kind_of)), _numbered(kind_of)
-    name_ids, name_starts = _names(kinds // len(layout.names), kinds % len(layout.names), layout.names, names)
+    kind = _numbered(layout.tag * len(layout.names) + layout.named)
+    tag, named = np.empty((2, int(kind.max()) + 1), np.int64)
+    tag[kind], named[kind] = layout.tag, layout.named
+    name_ids, name_starts = _names(tag, named, layout.names, names)
     path = _ancestors(layout.parent, layout.owner, PATH)
     return Features(
         numbers=_numbers(layout, path, kind, leads, lead_block),

@@ -38,6 +38,7 @@ import numpy as np
 import trafilatura
 from resiliparse.extract.html2text import extract_plain_text
 
+from etl import labelled
 from etl.kernels import content, html, warc
 from etl.learn.scores import word_scores, words
 
@@ -114,8 +115,7 @@ def main(argv: Sequence[str] | None = None) -> None:
 
 
 def of_archive(archive: Path, gold: Path) -> Iterator[Page]:
-    with gzip.open(gold, "rt", encoding="utf-8") as lines:
-        rows = {row["url"]: row for row in map(json.loads, lines)}
+    rows = {row["url"]: row for _, row in labelled.rows(gold)}
     with archive.open("rb") as stream:
         for batch in warc.record_batches(stream, warc_filename=archive.name, crawl="bench"):
             for row in batch.to_pylist():

@@ -27,7 +27,6 @@ import subprocess
 import sys
 import tempfile
 import time
-import zlib
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -42,9 +41,9 @@ from etl import config, models, pipeline, session, tables
 from etl.kernels import content, html, language, pages, pii, quality, tokens, urls, warc
 from etl.kernels.sandbox import Sandbox
 from etl.lake import Lake
-from etl.learn.scores import word_scores, words
 from etl.progress import Reporter
 from etl.runner import Runner
+from etl.sample.pages import gzip_member
 from etl.stages.curate import Recipe
 from etl.stages.extract import PAGE_MIMES, PAGE_RECORDS, PAGE_STATUS, PAGES_AT_ONCE, ExtractParams
 from etl.stages.rules import Early
@@ -173,7 +172,7 @@ def f1(front: Front, gold: Sequence[extraction.Page]) -> str:
     texts = [front.texts.get(page.url, "") for page in gold]
     if all(page.gold is None for page in gold):
         return extraction.segment_scores(gold, texts)
-    scores = [word_scores(words(text), words(page.gold or "")).f1 for page, text in zip(gold, texts, strict=True)]
+    scores = [extraction.page_scores(page, text)[0] for page, text in zip(gold, texts, strict=True)]
     return f"F1 {sum(scores) / len(scores):.3f}"
 
 
@@ -203,11 +202,12 @@ def every_kernel(path: Path, params: ExtractParams) -> Front:
 
 def members(path: Path) -> Iterator[bytes]:
     """The records of an archive, each as it is when unpacked."""
-    rest = path.read_bytes()
-    while rest:
-        unpacking = zlib.decompressobj(31)
-        yield unpacking.decompress(rest)
-        rest = unpacking.unused_data
+    stored = path.read_bytes()
+    with path.open("rb") as file:
+        for batch in warc.record_batches(file, warc_filename=path.name, crawl="bench", batch_bytes=BATCH_BYTES):
+            places = (batch.column(name).to_pylist() for name in ("warc_record_offset", "warc_record_length"))
+            for start, length in zip(*places, strict=True):
+                yield gzip.decompress(stored[start : start + length])
 
 
 def write_copy(records: Sequence[bytes], number: int, path: Path) -> None:
@@ -225,7 +225,7 @@ def write_copy(records: Sequence[bytes], number: int, path: Path) -> None:
             head = digest.sub(
                 lambda found: base64.b32encode(hashlib.sha1(b"%d %s" % (number, found[0])).digest()), head
             )
-            file.write(gzip.compress(head + blank + rest, 1, mtime=0))
+            file.write(gzip_member(head + blank + rest, 1))
 
 
 def in_spark(path: Path, params: ExtractParams, recipe: Recipe, minutes: float) -> None:
