@@ -4,8 +4,10 @@ Of an archive, tables that are made archive by archive lose the slices; in those
 decisions, corpora, documents of sets) the rows of its pages are deleted. Of a page, all rows go but that of its record
 in `captures`, which keeps its place in the archive, when it was fetched, and why it was forgotten, so that the books
 balance: its disposition is ``forgotten``. The next run makes again what is made as a whole, as if the pages had never
-been there: of their duplicates others are kept, and clusters that they held together fall apart. A run that reads an
-archive anew, because it is given a forgotten one or because the file has changed, brings its pages back.
+been there: of their duplicates others are kept, and clusters that they held together fall apart. An archive that is
+read anew brings no forgotten page back, as long as the page lies at the same place in it: `captures` knows it by its
+row. A forgotten archive that is given again comes back whole, and so does what another archive has of a page; rules on
+addresses (`urls` in ``conf/pipeline.yaml``) keep these out.
 
 Three things remain. Centroids of embeddings, and models, were trained on what there was. Blocks of tokens keep the
 pages until their set is packed again. And files that no version needs any more go when VACUUM is run on the tables.
@@ -23,18 +25,12 @@ from pyspark.sql import functions as F
 from etl import cli, job, tables
 from etl.errors import InputError
 from etl.lake import Lake, sql_string
-from etl.stages.extract import FORGOTTEN
+from etl.stages.ingest import FORGOTTEN, KEPT
 from etl.tables import Table
 
 logger = logging.getLogger(__name__)
 
 _IDS = ("doc_id", "left_id", "right_id")  # columns, of any table, that name a document
-# What `captures` keeps of a forgotten page.
-_KEPT = {
-    "doc_id", "crawl", "fetch_time", "fetch_status", "content_mime_type", "content_mime_detected",
-    "content_charset_declared", "content_truncated", "warc_filename", "warc_record_offset", "warc_record_length",
-    "warc_record_type",
-}  # fmt: skip
 
 
 def forget(lake: Lake, archives: Sequence[str]) -> int:
@@ -84,7 +80,7 @@ def forget_pages(lake: Lake, pages: Sequence[str], reason: str) -> int:
         if table is not tables.CAPTURES:
             _delete(lake, table, gone)
     # Last, so that a page can be named again as long as there is anything of it.
-    nothing = [f"{name} = NULL" for name in tables.CAPTURES.columns if name not in _KEPT | {"ingest_error"}]
+    nothing = [f"{name} = NULL" for name in tables.CAPTURES.columns if name not in KEPT | {"ingest_error"}]
     lake.spark.sql(
         f"UPDATE {lake.name(tables.CAPTURES)} SET {', '.join(nothing)}, "
         f"ingest_error = {sql_string(f'{FORGOTTEN}: {reason}')} WHERE doc_id IN ({', '.join(map(sql_string, ids))})"

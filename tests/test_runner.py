@@ -25,6 +25,7 @@ from etl.stage import NoParams, Stage
 from etl.stages.annotate import DOCUMENT_TOKENS, TokenParams
 from etl.stages.curate import DISPOSITIONS
 from etl.stages.dedup import DUPLICATE_CLUSTERS
+from etl.stages.ingest import CAPTURES, IngestParams
 from etl.stages.minhash import DUPLICATE_CANDIDATES
 from tests.conftest import runner_on
 
@@ -277,6 +278,16 @@ def test_a_forgotten_page_is_in_no_table_and_the_books_balance(own: Lake, runner
     changed = {doc_id for doc_id, decision in before.items() if after[doc_id]["decision"] != decision}
     assert page["doc_id"] in changed and len(changed & copied) == 1, "one of its copies is kept in its place"
     assert not own.read(tables.TRAINING_DOCUMENTS).where(F.col("doc_id") == page["doc_id"]).head(1)
+
+
+def test_an_archive_read_anew_brings_no_forgotten_page_back(own: Lake, runner: Runner) -> None:
+    """After the forgotten page. Other params have all archives read again."""
+    before = in_order(own.read(tables.CAPTURES))
+    assert sum("forgotten: its author asked" in row for row in before) > 0
+    commits = len(list(own.commits(tables.CAPTURES)))
+    runner.by_file(CAPTURES, IngestParams(max_payload_bytes=31 << 20))
+    assert len(list(own.commits(tables.CAPTURES))) == commits + 1
+    assert in_order(own.read(tables.CAPTURES)) == before
 
 
 def in_order(rows: DataFrame) -> list[tuple[str, ...]]:

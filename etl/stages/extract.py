@@ -16,12 +16,12 @@ from etl.config import STRICT
 from etl.kernels import html, language, pages, warc
 from etl.kernels.sandbox import Begin, Failure, Sandbox
 from etl.stage import Stage, partitions
+from etl.stages.ingest import FORGOTTEN
 from etl.stages.rules import Early, Rule, table_of
 
 PAGE_RECORDS = ("response", "resource", "conversion")
 PAGE_MIMES = ("text/html", "application/xhtml+xml", "text/plain")
 PAGE_STATUS = 200
-FORGOTTEN = "forgotten"  # how `etl.forget` begins the ingest_error of a page that was taken back out of the lake
 
 
 @dataclass(frozen=True)

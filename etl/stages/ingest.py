@@ -17,6 +17,14 @@ from etl.config import STRICT
 from etl.kernels import warc
 from etl.stage import NoParams, Stage
 
+FORGOTTEN = "forgotten"  # how `etl.forget` begins the ingest_error of a page that was taken back out of the lake
+# What `captures` keeps of a forgotten page.
+KEPT = {
+    "doc_id", "crawl", "fetch_time", "fetch_status", "content_mime_type", "content_mime_detected",
+    "content_charset_declared", "content_truncated", "warc_filename", "warc_record_offset", "warc_record_length",
+    "warc_record_type",
+}  # fmt: skip
+
 
 @dataclass(frozen=True)
 class IngestParams:
@@ -36,10 +44,11 @@ class IngestParams:
             raise ValueError(f"max_payload_bytes is {self.max_payload_bytes}, wanted at least 1")
 
 
-def captures(warc_files: DataFrame, params: IngestParams) -> DataFrame:
+def captures(warc_files: DataFrame, captures: DataFrame, params: IngestParams) -> DataFrame:
     """One row per record of each archive, and one for each place where reading failed.
 
     An archive is streamed by one task. It never fails the job: what cannot be read is a row with `ingest_error`.
+    Of pages that were forgotten, as the rows of `captures` that there are say, no more comes back than was kept.
     """
 
     def read(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
@@ -50,7 +59,17 @@ def captures(warc_files: DataFrame, params: IngestParams) -> DataFrame:
     archives = warc_files.select("warc_filename", "crawl", "location", "bytes", "selection")
     # One archive to a task: an archive is minutes of work, a row of this table is nothing.
     spread = archives.repartition(F.col("warc_filename"))
-    return spread.mapInArrow(read, tables.CAPTURES.columns_ddl)
+    found = spread.mapInArrow(read, tables.CAPTURES.columns_ddl)
+    # Key: a doc_id names a record by its place and content.
+    forgotten = captures.where(F.col("ingest_error").startswith(FORGOTTEN)).select("doc_id", "ingest_error")
+    forgotten = forgotten.withColumnRenamed("ingest_error", "forgotten")
+    known = found.join(F.broadcast(forgotten), "doc_id", how="left")
+    stays = [
+        F.col(name) if name in KEPT else F.when(F.col("forgotten").isNull(), F.col(name)).alias(name)
+        for name in tables.CAPTURES.columns
+        if name != "ingest_error"
+    ]
+    return known.select(*stays, F.coalesce("forgotten", "ingest_error").alias("ingest_error"))
 
 
 def _record_batches(archive: dict[str, Any], params: IngestParams) -> Iterator[pa.RecordBatch]:
@@ -124,5 +143,7 @@ def warc_files(known: DataFrame, captures: DataFrame, _params: NoParams) -> Data
     )
 
 
-CAPTURES = Stage(captures, inputs=(tables.WARC_FILES,), output=tables.CAPTURES, params=IngestParams, version=3)
+CAPTURES = Stage(
+    captures, inputs=(tables.WARC_FILES, tables.CAPTURES), output=tables.CAPTURES, params=IngestParams, version=3
+)
 WARC_FILES = Stage(warc_files, inputs=(tables.WARC_FILES, tables.CAPTURES), output=tables.WARC_FILES)
