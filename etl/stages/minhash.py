@@ -26,7 +26,9 @@ PAIRS_AT_ONCE = 4096  # compared in one go: texts that repeat among them are spl
 BYTES_AT_ONCE = 32 << 20
 MAX_PROBES = 500_000  # new documents whose bands every task gets: some 200 MB
 MAX_ADDED = 0.3  # share of new documents up to which the old ones are probed; beyond it few buckets have no new one
+WORD = 64  # bands of which a column keeps the bits
 
+_PAIR = ["left_id", "right_id", "left_set", "right_set", "sketch"]
 _PROPOSED = ["method", "left_id", "right_id", "left_set", "right_set", "bands"]
 
 
@@ -77,22 +79,15 @@ def duplicate_candidates(document_minhash: DataFrame, params: MinHashParams) -> 
     a bucket, and make one pair each, with that one. Native Spark: 17 bytes are shuffled for a document and band.
     """
     indexed = _indexed(document_minhash)
-    met = _side_by_side(_in_buckets(indexed), ("short",), params)
-    sets = indexed.groupBy("short", "shingle_set").agg(F.min("doc_id").alias("doc_id"))
-    for side in ("one", "other"):
-        # Key: a short is one set, or, once in 2**32 pairs of one sketch, some, which all are proposed.
-        member = F.struct("short", "shingle_set", "doc_id").alias(f"{side}_member")
-        met = met.join(sets.select(F.col("short").alias(side), member), side, how="inner").drop(side)
-    near = _in_order(met.withColumnsRenamed({"one_member": "one", "other_member": "other"}))
-    return _proposed(near, _copies(indexed))
+    near = _of_documents(_side_by_side(_in_buckets(indexed), params), indexed)
+    return _proposed(near, _copies(indexed), params)
 
 
 def with_added(document_minhash: DataFrame, known: DataFrame, added: Sequence[str], params: MinHashParams) -> DataFrame:
     """`duplicate_candidates` of the whole index, by the rows that there were before the archives of `added` came.
 
-    Only buckets that a new document falls into are searched; what was found in others stands. The old index is read
-    and probed, and not shuffled. Where the new documents are more than MAX_PROBES, or more than MAX_ADDED of all, all
-    is searched, which gives the same rows.
+    Only buckets that a new document falls into are searched; what was found in others stands. Where the new documents
+    are more than MAX_PROBES, or more than MAX_ADDED of all, all is searched, which gives the same rows.
     """
     indexed = _indexed(document_minhash)
     is_new = F.col("warc_filename").isin(*added)
@@ -104,25 +99,25 @@ def with_added(document_minhash: DataFrame, known: DataFrame, added: Sequence[st
         keys = indexed.where(is_new).select(of_new.alias(key))
         return rows.join(F.broadcast(keys), key, how=how)
 
-    in_buckets = probe(_in_buckets(indexed), "band_hash", "left_semi", F.explode("bands"))
+    met = _side_by_side(probe(_in_buckets(indexed), "band_hash", "left_semi", F.explode("bands")), params)
+    words = _words(params)
+    # In a bucket of two or more, each has a neighbour. The two of a pair share its buckets, so those of the one that
+    # its sketch is of tell which were searched again.
+    members = met.select(F.explode(F.array("one", "other")).alias("sketch"), *words)
+    searched = members.groupBy("sketch").agg(*[F.bit_or(word).alias(f"searched_{word}") for word in words])
     known = known.where(F.col("method") == MINHASH).drop("method")
     is_copy = F.col("left_set") == F.col("right_set")
-    # Key: one row per set. The two of a pair share its buckets, so those of one tell which are searched again.
-    searched = in_buckets.groupBy(F.col("shingle_set").alias("left_set")).agg(F.collect_set("band").alias("searched"))
-    before = known.where(~is_copy).join(searched, "left_set", how="left")
-    elsewhere = F.array_except("bands", "searched").alias("bands")
-    touched = before.where(F.col("searched").isNotNull()).withColumn("bands", elsewhere).drop("searched")
-    found = _in_order(_side_by_side(in_buckets, ("short", "shingle_set", "doc_id"), params))
-    near = (
-        touched.unionByName(found)
-        .groupBy("left_id", "right_id", "left_set", "right_set", "sketch")
-        .agg(F.array_sort(F.flatten(F.collect_list("bands"))).alias("bands"))
-        .where(F.size("bands") > 0)
-        .unionByName(before.where(F.col("searched").isNull()).drop("searched"))
-    )
-    copies = probe(known.where(is_copy), "left_set", "left_anti", F.col("shingle_set"))
+    # Key: `searched` has one row per sketch.
+    before = known.where(~is_copy).join(searched, "sketch", how="left")
+    elsewhere = [
+        _bits(F.col("bands"), number).bitwiseAND(F.bitwise_not(F.coalesce(f"searched_{word}", F.lit(0)))).alias(word)
+        for number, word in enumerate(words)
+    ]
+    near = before.select(*_PAIR, *elsewhere).unionByName(_of_documents(met, indexed))
+    near = near.groupBy(*_PAIR).agg(*[F.bit_or(word).alias(word) for word in words])
+    copies = probe(known.where(is_copy), "left_set", "left_anti", F.col("shingle_set")).drop("bands")
     again = _copies(probe(indexed, "shingle_set", "left_semi", F.col("shingle_set")))
-    return _proposed(near, copies.unionByName(again))
+    return _proposed(near, copies.unionByName(again), params)
 
 
 def _indexed(document_minhash: DataFrame) -> DataFrame:
@@ -135,46 +130,70 @@ def _indexed(document_minhash: DataFrame) -> DataFrame:
 
 def _in_buckets(indexed: DataFrame) -> DataFrame:
     """One row per document and band. A bucket is the documents that share a `band_hash`."""
-    bands = F.posexplode("bands").alias("band", "band_hash")
-    return indexed.select("doc_id", "shingle_set", "short", bands).withColumn("band", F.col("band").cast("tinyint"))
+    return indexed.select("short", F.posexplode("bands").alias("band", "band_hash"))
 
 
-def _side_by_side(in_buckets: DataFrame, member: Sequence[str], params: MinHashParams) -> DataFrame:
-    """One row (one, other, bands) per pair of neighbours in some bucket, in their order: short, then the rest.
+def _words(params: MinHashParams) -> list[str]:
+    """Columns that hold a set of bands, a bit each: Spark joins these in place, and sets as arrays by sorting."""
+    return [f"word{number}" for number in range(-(-params.geometry.bands // WORD))]
 
-    A set is in a bucket once; `member` is what tells of it: its short alone, which is little to shuffle, or that with
-    the shingle_set and doc_id, which spares looking these up, and where its first document stands for it.
+
+def _bit(band: Column, number: int) -> Column:
+    """The bit of a band in the word of this number, 0 where it is in another."""
+    one, none = (F.lit(value).cast("bigint") for value in (1, 0))
+    # Of a shift only the last six bits count.
+    return F.when(F.shiftright(band, 6) == number, F.call_function("shiftleft", one, band)).otherwise(none)
+
+
+def _bits(bands: Column, number: int) -> Column:
+    """The bits of an array of bands in the word of this number."""
+    return F.aggregate(bands, F.lit(0).cast("bigint"), lambda held, band: held.bitwiseOR(_bit(band, number)))
+
+
+def _side_by_side(in_buckets: DataFrame, params: MinHashParams) -> DataFrame:
+    """One row (one, other, words) per pair of neighbours in some bucket, in their order, and the bands where they are.
+
+    A set is in a bucket once. It goes by its short, which is little to shuffle and to sort.
     """
-    of_set = "short" if len(member) == 1 else "shingle_set"
-    told = F.col(of_set) if len(member) == 1 else F.struct(*member)
-    bucket = Window.partitionBy("band_hash").orderBy(*member)
-    again = F.lag(of_set).over(bucket) == F.col(of_set)
-    members = in_buckets.select(*member, "band", "band_hash", again.alias("again"))
+    bucket = Window.partitionBy("band_hash").orderBy("short")
+    again = F.lag("short").over(bucket) == F.col("short")
+    members = in_buckets.select("short", "band", "band_hash", again.alias("again"))
     members = members.where(~F.coalesce("again", F.lit(False)))
     # One more than are compared, which tells the last document of a full bucket from one of a crowd.
-    following = F.array(*[F.lead(told, place).over(bucket) for place in range(1, params.neighbours + 2)])
+    following = F.array(*[F.lead("short", place).over(bucket) for place in range(1, params.neighbours + 2)])
     before = F.row_number().over(bucket) - 1
-    found = members.select(told.alias("one"), "band", following.alias("following"), before.alias("before"))
+    found = members.select(F.col("short").alias("one"), "band", following.alias("following"), before.alias("before"))
     found = found.where(F.get("following", F.lit(0)).isNotNull())
     found = found.withColumn("following", F.filter("following", lambda other: other.isNotNull()))
     is_crowd = F.col("before") + F.size("following") > params.neighbours
     reach = F.when(is_crowd, params.neighbours_in_crowd).otherwise(params.neighbours)
     others = F.explode(F.slice("following", F.lit(1), reach)).alias("other")
-    bands = F.array_sort(F.collect_set(F.col("band").cast("int"))).alias("bands")
-    return found.select("one", "band", others).groupBy("one", "other").agg(bands)
+    bits = [F.bit_or(_bit(F.col("band"), number)).alias(word) for number, word in enumerate(_words(params))]
+    found = found.select("one", "band", others)
+    # None is null. Where Spark learns that of one use of the pairs alone, it makes them again for the other.
+    found = found.where(F.col("one").isNotNull() & F.col("other").isNotNull())
+    return found.groupBy("one", "other").agg(*bits)
 
 
-def _in_order(met: DataFrame) -> DataFrame:
-    """Pairs of members as pairs of documents, the smaller doc_id first."""
-    is_first = F.col("one.doc_id") < F.col("other.doc_id")
-    left, right = (F.when(first, F.col("one")).otherwise(F.col("other")) for first in (is_first, ~is_first))
-    return met.select(
+def _of_documents(met: DataFrame, indexed: DataFrame) -> DataFrame:
+    """Pairs of shorts as pairs of the documents that stand for them, the smaller doc_id first."""
+    sets = indexed.groupBy("short", "shingle_set").agg(F.min("doc_id").alias("doc_id"))
+    words = [name for name in met.columns if name not in ("one", "other")]
+    found = met.select("one", "other", *words)
+    for side in ("one", "other"):
+        # Key: a short is one set, or, once in 2**32 pairs of one sketch, some, which all are proposed.
+        member = F.struct("short", "shingle_set", "doc_id").alias(f"{side}_member")
+        found = found.join(sets.select(F.col("short").alias(side), member), side, how="inner")
+    one, other = F.col("one_member"), F.col("other_member")
+    is_first = one["doc_id"] < other["doc_id"]
+    left, right = (F.when(first, one).otherwise(other) for first in (is_first, ~is_first))
+    return found.select(
         left["doc_id"].alias("left_id"),
         right["doc_id"].alias("right_id"),
         left["shingle_set"].alias("left_set"),
         right["shingle_set"].alias("right_set"),
-        F.col("one.short").alias("sketch"),
-        "bands",
+        F.col("one").alias("sketch"),
+        *words,
     )
 
 
@@ -188,15 +207,20 @@ def _copies(indexed: DataFrame) -> DataFrame:
         F.col("shingle_set").alias("left_set"),
         F.col("shingle_set").alias("right_set"),
         F.col("short").alias("sketch"),
-        _no_bands().alias("bands"),
     )
 
 
-def _no_bands() -> Column:
-    return F.array().cast("array<int>")
+def _proposed(near: DataFrame, copies: DataFrame, params: MinHashParams) -> DataFrame:
+    """Near duplicates, by their words, and copies, which met in no band."""
+    words = F.array(*_words(params))
 
+    def is_in(band: Column) -> Column:
+        word = F.get(words, F.shiftright(band, 6))
+        return F.call_function("shiftright", word, band).bitwiseAND(1) == 1
 
-def _proposed(near: DataFrame, copies: DataFrame) -> DataFrame:
+    every = F.sequence(F.lit(0), F.lit(params.geometry.bands - 1))
+    near = near.select(*_PAIR, F.filter(every, is_in).alias("bands")).where(F.size("bands") > 0)
+    copies = copies.select(*_PAIR, F.array().cast("array<int>").alias("bands"))
     rows = near.unionByName(copies).withColumn("method", F.lit(MINHASH))
     return rows.select(*tables.DUPLICATE_CANDIDATES.columns)
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 import zlib
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,12 +32,14 @@ PARAMS = MinHashParams(GEOMETRY, neighbours=4, neighbours_in_crowd=2)
 BANDS = 3
 
 
-def made_up(documents: int, seed: int) -> list[dict[str, Any]]:
-    """Rows of an index in which many documents share a set, sets share bands, and some buckets are crowds."""
+def made_up(documents: int, seed: int, alone: int = 0) -> list[dict[str, Any]]:
+    """Rows of an index in which many documents share a set, sets share bands, after some that they are alone in, and
+    some buckets are crowds."""
     rng = random.Random(seed)
     sets = []
     for number in range(documents * 2 // 3):
-        bands = [rng.randrange(documents // 12) * 10 + band for band in range(BANDS)]
+        bands = [-(number * 1000 + band) for band in range(1, alone + 1)]
+        bands += [rng.randrange(documents // 12) * 10 + band for band in range(BANDS)]
         sets.append(
             {"shingle_set": f"set{number}", "sketch": rng.randrange(-5, 5) << 33, "bands": bands, "shingles": 1}
         )
@@ -51,7 +54,7 @@ def index(spark: SparkSession, given: Iterable[dict[str, Any]]) -> DataFrame:
     return found
 
 
-def by_the_rule(given: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[int]]:
+def by_the_rule(given: Sequence[dict[str, Any]]) -> dict[tuple[str, str], list[int]]:
     """Pairs and bands as the docstrings tell them, in plain Python."""
     first: dict[str, dict[str, Any]] = {}
     for row in sorted(given, key=lambda row: row["doc_id"]):
@@ -60,7 +63,7 @@ def by_the_rule(given: Iterable[dict[str, Any]]) -> dict[tuple[str, str], list[i
     for row in given:
         if row["doc_id"] != first[row["shingle_set"]]["doc_id"]:
             found[first[row["shingle_set"]]["doc_id"], row["doc_id"]] = []
-    for band in range(BANDS):
+    for band in range(len(first[given[0]["shingle_set"]]["bands"])):
         buckets = defaultdict(list)
         for row in first.values():
             buckets[row["bands"][band]].append(row)
@@ -87,6 +90,17 @@ def test_candidates_are_those_of_the_rule(spark: SparkSession, documents: int) -
     found = pairs_of(duplicate_candidates(index(spark, given), PARAMS))
     assert found == by_the_rule(given)
     assert {len(bands) for bands in found.values()} >= {0, 1}
+
+
+def test_more_bands_than_a_word_has_bits_are_told_apart(spark: SparkSession) -> None:
+    params = replace(PARAMS, geometry=replace(GEOMETRY, bands=130, rows=1))
+    given = made_up(60, seed=2, alone=127)
+    before = [row for row in given if row["warc_filename"] != "w0"]
+    known, everything = (duplicate_candidates(index(spark, part), params).localCheckpoint() for part in (before, given))
+    assert pairs_of(everything) == by_the_rule(given)
+    assert {band for bands in pairs_of(everything).values() for band in bands} == {127, 128, 129}
+    updated = with_added(index(spark, given), known, ["w0"], params)
+    assert pairs_of(updated) == pairs_of(everything)
 
 
 def test_partitions_change_no_candidate(spark: SparkSession) -> None:
