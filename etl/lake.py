@@ -137,13 +137,16 @@ class Lake:
     def replace(
         self, table: Table, rows: DataFrame, part: Mapping[str, Sequence[str]], metadata: Mapping[str, Any]
     ) -> None:
-        """Put `rows` in the place of the slice that `part` names by column and values, in one commit.
+        """Put `rows` in the place of the slice that `part` names by column and values, in one commit; without any, of
+        the whole table.
 
         Raises:
             ContractError: `rows` do not match the contract. Nothing was written.
         """
         table.check(rows.schema)
-        condition = " AND ".join(f"{column} IN ({', '.join(map(sql_string, part[column]))})" for column in part)
+        condition = (
+            " AND ".join(f"{column} IN ({', '.join(map(sql_string, part[column]))})" for column in part) or "true"
+        )
         chosen, note = rows.select(*table.columns), json.dumps(metadata, sort_keys=True)
         if self.spark.version.startswith("3."):
             # There Delta refuses saveAsTable on a table that is there already.

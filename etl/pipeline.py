@@ -49,7 +49,8 @@ from etl.stages.minhash import (
 )
 from etl.stages.mix import Mixture
 from etl.stages.repeats import DOCUMENT_REPEATS, RepeatParams
-from etl.stages.rules import OPTIONAL, Early, table_of
+from etl.stages.robots import DOCUMENT_ROBOTS, HOST_ROBOTS
+from etl.stages.rules import Early
 from etl.stages.score import ALL, DOCUMENT_SCORES, SURVIVORS, ScoreParams, Scorer
 from etl.stages.semantic import SEMANTIC_CENTROIDS, SEMANTIC_PAIRS, SemanticParams
 from etl.stages.urls import URL_SIGNALS, UrlParams
@@ -165,7 +166,7 @@ def plan(settings: PipelineConfig) -> Plan:
         settings = replace(settings, embed=settings.embed.pinned())
     minhash, clusters = _duplicates(settings, {EXACT, *recipe.duplicates})
     contamination = benchmarks(settings.benchmarks)
-    if contamination is None and any(table_of(rule.signal) == OPTIONAL.name for rule in recipe.rules):
+    if contamination is None and recipe.reads(tables.DOCUMENT_CONTAMINATION):
         raise ConfigError(f"recipe {recipe.name!r} has a rule on contamination, wanted benchmarks to look for")
     scorers, recipe = _scorers(settings.scorers, recipe)
     return Plan(settings, recipe, mixture, minhash, clusters, contamination, scorers, tuple(found), tuple(records))
@@ -298,10 +299,13 @@ def find_duplicates(runner: Runner, plan: Plan) -> None:
 def curate(runner: Runner, plan: Plan) -> None:
     """Annotations to `dispositions` and `corpus` by the recipe, and the ledger checked.
 
-    The models that the recipe reads score what they have not scored yet. Dear ones do between two rounds of decisions:
-    the first says who waits for a score.
+    Where the recipe asks for it, the robots.txt of each host is looked up. The models that it reads score what they
+    have not scored yet. Dear ones do between two rounds of decisions: the first says who waits for a score.
     """
     part = {"recipe": plan.recipe.name}
+    if plan.recipe.reads(tables.DOCUMENT_ROBOTS):
+        runner.by_file(HOST_ROBOTS, NoParams())
+        runner.whole(DOCUMENT_ROBOTS, NoParams(), {})
     for scorer in plan.scorers:
         if scorer.name in plan.recipe.scored_by:
             if scorer.scope == SURVIVORS:

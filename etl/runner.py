@@ -94,7 +94,8 @@ class Runner:
                     self.lake.replace(stage.output, stage.transform(*of_names, params), values, metadata)
 
     def whole(self, stage: Stage, params: Any, part: Mapping[str, str]) -> None:
-        """Make the slice of ``stage.output`` that `part` names, unless its inputs and params are unchanged.
+        """Make the slice of ``stage.output`` that `part` names, or without any all of it, unless its inputs and params
+        are unchanged.
 
         A stage with ``update`` brings the slice up to date by the archives that came since, when no other changed.
 

@@ -93,6 +93,8 @@ DOCUMENT_PII = load("document_pii")
 DOCUMENT_SENTENCES = load("document_sentences")
 DOCUMENT_SCORES = load("document_scores")
 DOCUMENT_CONTAMINATION = load("document_contamination")
+HOST_ROBOTS = load("host_robots")
+DOCUMENT_ROBOTS = load("document_robots")
 DOCUMENT_MINHASH = load("document_minhash")
 DUPLICATE_CANDIDATES = load("duplicate_candidates")
 DUPLICATE_PAIRS = load("duplicate_pairs")
@@ -134,6 +136,8 @@ ALL = (
     DOCUMENT_SENTENCES,
     DOCUMENT_SCORES,
     DOCUMENT_CONTAMINATION,
+    HOST_ROBOTS,
+    DOCUMENT_ROBOTS,
     DOCUMENT_MINHASH,
     DUPLICATE_CANDIDATES,
     DUPLICATE_PAIRS,

@@ -92,6 +92,8 @@ LATER = {
     tables.INSTRUCTION_DUPLICATES,
     tables.INSTRUCTION_CONTAMINATION,
     tables.DOCUMENT_CONTAMINATION,
+    tables.HOST_ROBOTS,
+    tables.DOCUMENT_ROBOTS,
     tables.DOCUMENT_EMBEDDINGS,
     tables.SEMANTIC_CENTROIDS,
     tables.SEMANTIC_PAIRS,
@@ -128,6 +130,7 @@ def test_every_commit_says_what_made_it(lake: Lake) -> None:
         "document_quality",
         "document_pii",
         "document_contamination",
+        "document_robots",
         "document_scores",
         "duplicate_clusters",
     }

@@ -95,7 +95,7 @@ def _said(headers: Mapping[str, str], metas: Iterable[tuple[str, str]], licenses
         agents=tuple(sorted(f"{agent}: {directive}" for agent, directive in said if agent)),
         tdm_reservation=max(reservations, default=None),
         tdm_policy=_clean(policies[0]) if policies else None,
-        usage=tuple(sorted({part for line in headers.get("content-usage", "").split("\n") for part in _usages(line)})),
+        usage=tuple(sorted({part for line in headers.get("content-usage", "").split("\n") for part in usages(line)})),
         license=best.id if best else None,
         license_url=best.url if best else None,
         license_place=best.place if best else None,
@@ -111,9 +111,22 @@ def named(statement: str) -> str | None:
 
 def against_training(found: Rights) -> bool:
     """Whether a directive for all crawlers, or a usage preference, is against training models on the page."""
-    return any(_AGAINST_TRAINING.fullmatch(directive) for directive in found.robots) or any(
-        key in _TRAINING_USES and value.startswith("n") for key, _, value in (use.partition("=") for use in found.usage)
+    return any(map(_AGAINST_TRAINING.fullmatch, found.robots)) or is_against_training(found.usage)
+
+
+def is_against_training(usage: Iterable[str]) -> bool:
+    """Whether one of some preferences, such as ``train-ai=n``, is against training models."""
+    return any(
+        key in _TRAINING_USES and value.startswith("n") for key, _, value in (use.partition("=") for use in usage)
     )
+
+
+def usages(line: str) -> Iterator[str]:
+    """The preferences of a Content-Usage header, ``key=value`` in lower case without spaces."""
+    for part in line.lower()[:MAX_VALUE_CHARACTERS].split(","):
+        key, equals, value = (piece.strip() for piece in part.partition("="))
+        if key and equals and value:
+            yield f"{key}={value}"
 
 
 def headers(lines: str | None) -> dict[str, str]:
@@ -188,14 +201,6 @@ def _robots_header(line: str) -> Iterator[tuple[str, str]]:
 
 def _flags(values: Iterable[str]) -> list[int]:
     return [int(value.strip()) for value in values if value.strip() in ("0", "1")]
-
-
-def _usages(line: str) -> Iterator[str]:
-    """``key=value`` of a Content-Usage header, without spaces."""
-    for part in line.lower()[:MAX_VALUE_CHARACTERS].split(","):
-        key, equals, value = (piece.strip() for piece in part.partition("="))
-        if key and equals and value:
-            yield f"{key}={value}"
 
 
 # What a tag has before its end. Quotes count only after an equals sign. Nothing can follow it that makes it fail, so it

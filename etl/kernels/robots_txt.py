@@ -10,10 +10,12 @@ Where the RFC is silent it is read as Google reads it: lines of other kinds do n
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 from urllib.parse import quote
+
+from etl.kernels.rights import usages
 
 MAX_CHARACTERS = 500 * 1024  # RFC 9309, 2.5: a crawler reads at least that much
 
@@ -25,6 +27,12 @@ _ESCAPE = re.compile(r"%([0-9A-Fa-f]{2})")
 _UNRESERVED = frozenset("ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-._~")
 # Statements about the use of content beside those about fetching it: IETF AIPREF, and the one that preceded it.
 _USAGE = ("content-usage", "content-signal")
+
+AI_CRAWLERS = (
+    "anthropic-ai", "applebot-extended", "bytespider", "ccbot", "claudebot", "cohere-training-data-crawler",
+    "facebookbot", "google-extended", "gptbot", "meta-externalagent", "omgili", "omgilibot", "webzio-extended",
+)  # fmt: skip
+"""Names by which crawlers that gather text for models ask, by what their operators say of them; in lower case."""
 
 
 class PathRule(NamedTuple):
@@ -67,17 +75,30 @@ class Robots:
 
         Of the rules that fit the longest counts, of two as long the one that allows.
         """
-        name = _product(agent)
-        rules = self.groups.get(name, self.groups.get("*", ()))
-        path = _normal(path) or "/"
-        if path == "/robots.txt":
-            return True
-        fitting = [(rule.length, rule.allow) for rule in rules if rule.fits(path)]
-        return max(fitting)[1] if fitting else True
+        return _may(self.groups.get(_product(agent), self.groups.get("*", ())), _normal(path) or "/")
 
-    def shut_out(self) -> tuple[str, ...]:
-        """Crawlers that may not fetch the front page, sorted; ``*`` where that is so for all others."""
-        return tuple(sorted(name for name in self.groups if not self.allowed(name, "/")))
+    def shut_out(self, path: str = "/", others: Iterable[str] = ()) -> tuple[str, ...]:
+        """Crawlers that may not fetch `path`, of those that are named here and `others`, sorted; ``*`` where that is so
+        for all that no group names."""
+        path = _normal(path) or "/"
+        # Crawlers that are named together, as most are, have one verdict.
+        verdicts = {rules: _may(rules, path) for rules in {(), *self.groups.values()}}
+        by_default = verdicts[self.groups.get("*", ())]
+        may = {"*": by_default, **dict.fromkeys(others, by_default)}
+        may |= {name: verdicts[rules] for name, rules in self.groups.items()}
+        return tuple(sorted(name for name, verdict in may.items() if not verdict))
+
+    @property
+    def preferences(self) -> tuple[str, ...]:
+        """What `usage` says of all pages or of some, ``key=value`` without spaces, sorted."""
+        return tuple(sorted({each for line in self.usage for each in usages(re.sub(r"^/\S*\s+", "", line))}))
+
+
+def _may(rules: Iterable[PathRule], path: str) -> bool:
+    if path == "/robots.txt":
+        return True
+    fitting = [(rule.length, rule.allow) for rule in rules if rule.fits(path)]
+    return max(fitting)[1] if fitting else True
 
 
 def rules(text: str) -> Robots:

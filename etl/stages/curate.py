@@ -181,6 +181,10 @@ class Recipe:
         signals = [*(rule.signal for rule in self.rules), *(preference.signal for preference in self.survivor)]
         return tuple(dict.fromkeys(scorer for signal in signals if (scorer := scorer_of(signal))))
 
+    def reads(self, table: Table) -> bool:
+        """Whether a rule reads a signal of `table`."""
+        return any(table_of(rule.signal) == table.name for rule in self.rules)
+
     def unmatched(self, crawls: Iterable[str]) -> tuple[str, ...]:
         """Names and patterns of crawls in rules and `as_is` that fit none of these."""
         named = [*self.as_is, *(pattern for rule in self.rules for pattern in rule.crawl_patterns)]
@@ -202,6 +206,7 @@ def dispositions(
     document_quality: DataFrame,
     document_pii: DataFrame,
     document_contamination: DataFrame,
+    document_robots: DataFrame,
     document_scores: DataFrame,
     duplicate_clusters: DataFrame,
     recipe: Recipe,
@@ -221,6 +226,7 @@ def dispositions(
         document_quality,
         document_pii,
         document_contamination,
+        document_robots,
     )
     for table, rows in zip(SIGNAL_TABLES, annotations, strict=True):
         if table in _read_by(recipe):
@@ -283,11 +289,7 @@ class _Check:
 
 def _read_by(recipe: Recipe) -> list[Table]:
     """Tables of signals that decide something under a recipe."""
-    return [
-        table
-        for table in SIGNAL_TABLES
-        if table is not OPTIONAL or any(table_of(rule.signal) == table.name for rule in recipe.rules)
-    ]
+    return [table for table in SIGNAL_TABLES if table not in OPTIONAL or recipe.reads(table)]
 
 
 def _signals_of(rows: DataFrame, table: Table, recipe: Recipe) -> DataFrame:

@@ -210,7 +210,7 @@ def _read(
         page = _left_out_page(row) or known.get(key)
         if page is None and key not in asked:
             try:
-                asked[key] = _capture(row)
+                asked[key] = pages.Capture.of(with_payload(row))
             except OSError as error:
                 page = pages.Page(error=f"unreadable: {error}")
         found.append(page)
@@ -226,12 +226,14 @@ def _left_out_page(row: dict[str, Any]) -> pages.Page | None:
     return pages.Page(skipped=row["left_out"]) if row["left_out"] is not None else None
 
 
-def _capture(row: dict[str, Any]) -> pages.Capture:
-    return pages.Capture.of(row if row["payload"] is not None else {**row, **_fetch(row)})
+def with_payload(row: dict[str, Any]) -> dict[str, Any]:
+    """A row of `captures` and its location with payload and length, fetched where it was ingested as a pointer.
 
-
-def _fetch(row: dict[str, Any]) -> dict[str, Any]:
-    """Payload and its length, of a record that was ingested as a pointer."""
+    Raises:
+        OSError: the archive cannot be read, or has no payload there any more.
+    """
+    if row["payload"] is not None:
+        return row
     ranges = [(row["warc_record_offset"], row["warc_record_length"])]
     batches = warc.select_batches(
         lambda start, size: files.read_range(row["location"], start, size),
@@ -242,7 +244,7 @@ def _fetch(row: dict[str, Any]) -> dict[str, Any]:
     record: dict[str, Any] = pa.Table.from_batches(list(batches)).to_pylist()[0]
     if record["payload"] is None:
         raise OSError(record["ingest_error"] or "the record has no payload any more")
-    return {name: record[name] for name in ("payload", "payload_length")}
+    return {**row, **{name: record[name] for name in ("payload", "payload_length")}}
 
 
 DOCUMENTS = Stage(

@@ -26,9 +26,11 @@ SIGNAL_TABLES: tuple[Table, ...] = (
     tables.DOCUMENT_QUALITY,
     tables.DOCUMENT_PII,
     tables.DOCUMENT_CONTAMINATION,
+    tables.DOCUMENT_ROBOTS,
 )
-# Made only where a run names benchmarks, so that a recipe whose rules do not read it does without.
-OPTIONAL = tables.DOCUMENT_CONTAMINATION
+# Made only where a run names benchmarks, or a recipe asks for it, so that a recipe whose rules do not read it does
+# without.
+OPTIONAL = (tables.DOCUMENT_CONTAMINATION, tables.DOCUMENT_ROBOTS)
 # What a rule may read of what a scorer says of a document, as in `quality.score`.
 SCORE_FIELDS = ("score", "level", "worst")
 NOT_SCORED = "not_scored"  # the rule of a disposition that waits for a model

@@ -100,6 +100,28 @@ def test_statements_about_use_are_kept() -> None:
     assert robots_txt.rules(text).usage == ("search=yes, ai-train=no", "train-ai=n")
 
 
+def test_preferences_are_those_of_all_lines_also_of_some_paths() -> None:
+    text = "Content-Signal: search=yes, ai-train = no\nContent-Usage: /images/ train-ai=n\nContent-Usage: nothing\n"
+    assert robots_txt.rules(text).preferences == ("ai-train=no", "search=yes", "train-ai=n")
+
+
+def test_others_that_no_group_names_are_shut_out_with_all() -> None:
+    text = "user-agent: *\ndisallow: /private\n\nuser-agent: gptbot\nuser-agent: ccbot\ndisallow: /\nallow: /press\n"
+    robots = robots_txt.rules(text)
+    others = ("claudebot", "ccbot")
+    assert robots.shut_out("/press", others) == ()
+    assert robots.shut_out("/", others) == ("ccbot", "gptbot")
+    assert robots.shut_out("/private/a?b", others) == ("*", "ccbot", "claudebot", "gptbot")
+
+
+@given(st.text(alphabet="user-agent:dislow*$ /b\n", max_size=200), st.text(alphabet="/a*$b", max_size=8))
+def test_who_is_shut_out_may_not_fetch(text: str, path: str) -> None:
+    robots = robots_txt.rules(text)
+    others = ("a", "ccbot")
+    refused = robots.shut_out(path, others)
+    assert refused == tuple(sorted(name for name in {*robots.groups, "*", *others} if not robots.allowed(name, path)))
+
+
 @given(st.text(max_size=200), st.text(max_size=20))
 def test_any_text_is_read(text: str, path: str) -> None:
     assert robots_txt.rules(text).allowed("CCBot", path) in (True, False)

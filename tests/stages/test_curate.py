@@ -111,6 +111,7 @@ def judge(
         rows(spark, tables.DOCUMENT_QUALITY, *quality),
         personal(spark, documents),
         rows(spark, tables.DOCUMENT_CONTAMINATION),
+        rows(spark, tables.DOCUMENT_ROBOTS),
         rows(spark, tables.DOCUMENT_SCORES, *scores),
         rows(spark, tables.DUPLICATE_CLUSTERS, *clusters),
         recipe,
