@@ -15,11 +15,13 @@ from pyspark.sql import DataFrame, Row, SparkSession
 from etl import config, tables
 from etl.errors import ConfigError
 from etl.kernels import fasttext_classifier, perspective, quality_model
+from etl.kernels.perspective import Settings as PerspectiveSettings
 from etl.models import ModelError
 from etl.runner import Runner
 from etl.stages import score
 from etl.stages.score import DOCUMENT_SCORES, ScoreParams, Scorer, document_scores, waiting
 from tests.conftest import runner_on
+from tests.kernels.test_perspective import KEY, Service, service  # noqa: F401  it is a fixture
 from tests.stages.test_curate import rows
 
 GOOD = "Water rises in a narrow tube because its molecules hold to the glass."
@@ -161,6 +163,31 @@ def test_a_worker_with_another_model_fails(spark: SparkSession, scorer: Scorer) 
     planned = replace(scorer, digest="0" * 64)
     with pytest.raises(Exception, match="is another model on this worker than where the run was planned"):
         document_scores(documents(spark, a1=GOOD), undecided(spark), scored(spark), ScoreParams(planned)).collect()
+
+
+def test_a_service_is_asked_on_spark_once_for_each_text(
+    spark: SparkSession,
+    service: Service,  # noqa: F811
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The answers of a run that died are on file. Workers have their environment from the driver's."""
+    monkeypatch.setitem(spark.sparkContext.environment, perspective.KEY_VARIABLE, KEY)
+    cache = str(tmp_path / "answers.sqlite")
+    quick = PerspectiveSettings(endpoint=service.address, cache=cache, requests_per_second=100.0)  # type: ignore[attr-defined]
+    scorer = Scorer("rude", "a service", "these tests", scope="all", perspective=quick).pinned()
+    texts = documents(spark, a1="bad words here.", a2="good words here.", b1="bad words here.", b2=" ").repartition(3)
+
+    def run() -> dict[str, Row]:
+        return by_id(document_scores(texts, undecided(spark), scored(spark), ScoreParams(scorer)))
+
+    found = run()
+    assert {doc_id: row["score"] for doc_id, row in found.items()} == {"a1": 1 / 3, "a2": 0.0, "b1": 1 / 3, "b2": None}
+    _to_check_the_key, *asked = service.texts
+    assert sorted(asked) == ["bad words here.", "good words here."]
+    assert found["b2"]["error"].startswith("empty") and {row["model"] for row in found.values()} == {scorer.model}
+    assert run() == found
+    assert len(service.asked) == 3
 
 
 def test_rows_of_a_slow_service_do_not_wait_for_a_whole_batch(scorer: Scorer) -> None:
