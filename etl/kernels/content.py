@@ -40,7 +40,8 @@ WEIGHT = 1  # the number that weighs a block in the mean of its page: the logari
 PLACE_STARTS = np.array([0, 1, 2, 4])
 PLACE = np.repeat(np.arange(4), np.diff(PLACE_STARTS, append=PATH))
 FAR = np.float32(0.5)  # weight of the last place
-GROUPED = 2  # the layer before which a block learns of its groups
+GROUPS = 2  # that a block is in
+GROUPED = 2  # the layer before which it learns of them
 CONTEXTS = (0, 2)  # layers before which the page as a whole is added
 
 
@@ -70,7 +71,7 @@ class Network(NamedTuple):
     attention_bias: Floats
     context: Floats
     context_bias: Floats
-    group: Floats  # (width, 2 * width)
+    group: Floats  # (groups, width, width)
     group_bias: Floats
     last: Floats
     last_bias: Floats
@@ -172,6 +173,7 @@ def _network(shared: Shared, stored: dict[str, Floats]) -> Network:
     layers = weights["layers"]
     width = layers.shape[1]
     weights["layers"] = layers.reshape(-1, width, 3, width).swapaxes(1, 2).reshape(-1, 3 * width, width)
+    weights["group"] = np.stack(np.split(weights["group"], GROUPS, axis=1))
     return Network(shared, **weights)
 
 
@@ -228,7 +230,7 @@ def _dense(network: Network, seen: Features, numbers: Floats) -> Floats:
 
 def _around(network: Network, number: int, hidden: Floats, dilation: int) -> Floats:
     """What a block, the one `dilation` before it and the one as far behind it give together."""
-    before, here, behind = np.split(network.layers[number] @ hidden, 3)
+    before, here, behind = (network.layers[number] @ hidden).reshape(3, *hidden.shape)
     here[:, dilation:] += before[:, :-dilation]
     here[:, :-dilation] += behind[:, dilation:]
     return _relu(here, network.layer_bias[number])
@@ -250,7 +252,7 @@ def _grouped(network: Network, hidden: Floats, groups: Ints) -> Floats:
     """What the blocks of the same groups are like."""
     blocks = np.ascontiguousarray(hidden.T)
     near: Floats = np.zeros_like(hidden)
-    for group, weights in zip(groups, np.split(network.group, len(groups), axis=1), strict=True):
+    for group, weights in zip(groups, network.group, strict=True):
         sizes = np.bincount(group)
         means = _sums(blocks, np.argsort(group, kind="stable"), np.cumsum(sizes) - sizes)
         means /= sizes[:, None].astype(np.float32)

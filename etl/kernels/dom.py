@@ -264,12 +264,13 @@ def _data(html: bytes) -> list[str]:
 def _bounded(html: bytes) -> bytes:
     """The page, or as much of it as can be parsed in time and memory in proportion to its length."""
     count = np.count_nonzero(np.frombuffer(html, np.uint8) == ord("<"))
-    if count >= FORMATTING_TAGS:
-        _, steps, names = _tags(html)
-        if _depths(steps[np.isin(names, _FORMATTING)]).max(initial=0) * count > MAX_FORMATTING:
-            html = _FORMATTING_TAG.sub(b"", html)
-    if count >= DEEP_TAGS:
+    if count < FORMATTING_TAGS:
+        return html
+    opening, steps, names = _tags(html)
+    if _depths(steps[np.isin(names, _FORMATTING)]).max(initial=0) * count > MAX_FORMATTING:
+        html = _FORMATTING_TAG.sub(b"", html)
         opening, steps, names = _tags(html)
+    if count >= DEEP_TAGS:
         stays = (names != 0) & ~np.isin(names, _ENDING)
         deep = np.flatnonzero(_depths(steps[stays]) > MAX_DEPTH)
         if len(deep):
@@ -283,7 +284,10 @@ def _tags(written: bytes) -> tuple[Ints, Ints, npt.NDArray[np.uint64]]:
     opening = np.flatnonzero(characters == ord("<"))
     is_end = characters[opening + 1] == ord("/")
     names = _LETTERS[characters[(opening + 1 + is_end)[:, None] + np.arange(NAME_CHARS)]]
-    names *= np.logical_and.accumulate(names > 0, axis=1) & (names[:, :1] >= ord("a"))
+    is_name = names[:, 0] >= ord("a")
+    for letters in names.T:
+        is_name &= letters > 0
+        letters *= is_name
     return opening, 1 - 2 * is_end.astype(np.int64), names.view(np.uint64).ravel()
 
 
