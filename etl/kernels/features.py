@@ -251,7 +251,7 @@ def _numbers(layout: Layout, path: Ints, signature: Ints, leads: list[str], lead
     parts[2][:] = _places(layout, low, high, count)
     described = np.empty((len(of_element), elements), np.float32)
     _write(of_element, described)
-    parts[3].reshape(LEVELS, len(of_element), count)[:] = described.T[near].transpose(0, 2, 1)
+    parts[3].reshape(LEVELS, len(of_element), count)[:] = described.take(near, axis=1).swapaxes(0, 1)
     np.divide(index - low[near], some_blocks[near], out=parts[4], casting="same_kind")
     result: Floats = table.T
     return result
@@ -273,9 +273,9 @@ def _signs(blocks: list[str], chars: Ints) -> tuple[Ints, Ints, Ints]:
     """Characters of each class per block (classes, blocks), and the classes of the first and last one."""
     codes = np.frombuffer("".join(blocks).encode("utf-32-le"), np.uint32)
     classes = _CLASS.take(codes, mode="clip")
-    block = np.repeat(np.arange(len(blocks)), chars)
+    rows = np.repeat(np.arange(len(blocks)) * _CLASSES, chars)
     ends = np.cumsum(chars)
-    table = np.bincount(block * _CLASSES + classes, minlength=len(blocks) * _CLASSES).reshape(-1, _CLASSES)
+    table = np.bincount(rows + classes, minlength=len(blocks) * _CLASSES).reshape(-1, _CLASSES)
     return table.T.copy(), classes[ends - chars], classes[ends - 1]
 
 
