@@ -28,11 +28,12 @@ from etl.kernels.features import PATH, Features, Floats, features
 from etl.kernels.render import render
 from etl.kernels.structured import hidden_article
 
-__all__ = ["MODEL", "Layout", "chosen", "fold_of", "main_text", "read", "scores"]
+__all__ = ["MODEL", "Layout", "described", "fold_of", "main_text", "read", "scores", "weighed", "written"]
 
 FILE = "content.npz"
 MODEL = f"goldenlake-content 2 {models.SHA256[FILE][:8]}"
 FAINT = 0.05  # what is taken of a page of which nothing is above the threshold; below it the page has no main text
+HELD_BLOCKS = 5_000  # features of a larger page are found when they are needed; of a block they take a kilobyte
 FEW_WORDS = 5  # steadies the expected F1 of pages with hardly any text
 DILATIONS = (1, 2, 4, 8)
 WEIGHT = 1  # the number that weighs a block in the mean of its page: the logarithm of its words
@@ -80,6 +81,29 @@ class Network(NamedTuple):
 WEIGHTS = Network._fields[1:]
 
 
+class Described(NamedTuple):
+    """A page and what the networks see of it: nothing yet of one without blocks, or with very many."""
+
+    layout: Layout
+    seen: Features | None
+
+
+class Weighed(NamedTuple):
+    """A page and, of each of its blocks, how likely it belongs to the main content."""
+
+    layout: Layout
+    likely: Floats
+
+    @property
+    def title(self) -> str | None:
+        return self.layout.title
+
+    @property
+    def text(self) -> str:
+        """All text of the page."""
+        return self.layout.text
+
+
 def main_text(layouts: Sequence[Layout], form: str = "text", *, hosts: Sequence[str | None] | None = None) -> list[str]:
     """Main text of each page, empty where there is none; that of its structured data where the page does not show it.
 
@@ -90,18 +114,39 @@ def main_text(layouts: Sequence[Layout], form: str = "text", *, hosts: Sequence[
         ValueError: `form` is not one of ``render.FORMS``.
     """
     beside = [None] * len(layouts) if hosts is None else hosts
-    return [_text(layout, form, host) for layout, host in zip(layouts, beside, strict=True)]
+    pages = [described(layout) for layout in layouts]
+    return written([weighed(page, host) for page, host in zip(pages, beside, strict=True)], form)
 
 
-def _text(layout: Layout, form: str, host: str | None) -> str:
-    text = render(layout, chosen(layout, host), form)
+def described(layout: Layout) -> Described:
+    """A page with its features, the first of the two steps to its main text that `main_text` takes with all pages."""
+    return Described(layout, _features(load(), layout) if 0 < len(layout.blocks) <= HELD_BLOCKS else None)
+
+
+def weighed(page: Described, host: str | None = None) -> Weighed:
+    """A page with the scores of its blocks, the second step; `host` as one of `hosts` of `main_text`."""
+    layout, seen = page
+    if not layout.blocks:
+        return Weighed(layout, np.zeros(0, np.float32))
+    networks = load(fold_of(host))
+    return Weighed(layout, _score(networks, seen or _features(networks, layout)))
+
+
+def written(pages: Sequence[Weighed], form: str = "text") -> list[str]:
+    """As `main_text`, of pages that are weighed."""
+    return [_text(page, form) for page in pages]
+
+
+def _text(page: Weighed, form: str) -> str:
+    layout = page.layout
+    text = render(layout, _chosen(page), form)
     return hidden_article(layout, text) or text if layout.data else text
 
 
-def chosen(layout: Layout, host: str | None = None) -> list[int]:
+def _chosen(page: Weighed) -> list[int]:
     """Numbers of the blocks that belong to the main content, in order."""
-    words = np.fromiter(map(str.count, layout.blocks, repeat(" ")), np.int64, len(layout.blocks)) + 1
-    likely = scores(layout, host)
+    blocks, likely = page.layout.blocks, page.likely
+    words = np.fromiter(map(str.count, blocks, repeat(" ")), np.int64, len(blocks)) + 1
     return selection(likely, words, load()[0].shared.threshold) or selection(likely, words, FAINT)
 
 
@@ -179,13 +224,20 @@ def _network(shared: Shared, stored: dict[str, Floats]) -> Network:
 
 def scores(layout: Layout, host: str | None = None) -> Floats:
     """(blocks,) how likely each block belongs to the main content."""
-    return score(load(fold_of(host)), layout) if layout.blocks else np.zeros(0, np.float32)
+    return weighed(described(layout), host).likely
 
 
 def score(networks: Sequence[Network], layout: Layout) -> Floats:
-    """As `scores`, by some networks together."""
+    """As `scores`, by some networks together, of a page that has at least one block."""
+    return _score(networks, _features(networks, layout))
+
+
+def _features(networks: Sequence[Network], layout: Layout) -> Features:
+    return features(layout, networks[0].shared.names, networks[0].shared.words)
+
+
+def _score(networks: Sequence[Network], seen: Features) -> Floats:
     shared = networks[0].shared
-    seen = features(layout, shared.names, shared.words)
     numbers = np.clip((seen.numbers - shared.mean) * shared.scale, -4, 4)
     logits = [_logits(network, seen, numbers) for network in networks]
     return _sigmoid(np.mean(logits, axis=0, dtype=np.float32))

@@ -145,10 +145,27 @@ class Layout(NamedTuple):
         return "\n".join(self.blocks)
 
 
+class Parsed(NamedTuple):
+    """A page as it was written, and as well-formed HTML without the elements that are never shown."""
+
+    written: bytes
+    page: bytes
+
+
 def read(html: str) -> Layout:
     """The layout of a page. Never raises; of what is known to cost the parser its square, `_bounded` cuts off."""
+    return layout(parsed(html))
+
+
+def parsed(html: str) -> Parsed:
+    """The first half of `read`."""
     written = _bounded(html[:MAX_CHARS].encode(errors="ignore"))  # no text table can hold a lone surrogate
-    page = _cleaned(written, STRIPPED)
+    return Parsed(written, _cleaned(written, STRIPPED))
+
+
+def layout(parsed: Parsed) -> Layout:
+    """The second half of `read`."""
+    written, page = parsed
     cut = _cut(page)
     names = set(cut.names)
     if not names.isdisjoint(_RAW_TAGS):  # their text is not escaped, so it cannot be cut into tags

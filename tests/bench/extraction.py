@@ -44,7 +44,7 @@ from etl.learn.scores import word_scores, words
 
 SAMPLES = 2_000
 SHINGLE = 4
-BATCH = 64
+BATCH = 32  # as in `etl.stages.extract`
 
 
 @dataclass(frozen=True)
@@ -174,11 +174,13 @@ def run_ours(pages: Sequence[Page]) -> Outcome:
     for start in range(0, len(pages), BATCH):
         batch = pages[start : start + BATCH]
         began = time.process_time()
-        layouts = [content.read(page.html) for page in batch]
-        texts = content.main_text(layouts)
+        opened: list[Any] = [page.html for page in batch]
+        for step in html.ENGINES[OURS].steps:
+            opened = list(map(step, opened))
+        texts = content.written(opened)
         outcome.seconds += time.process_time() - began
         if any(content.fold_of(page.host) is not None for page in batch):
-            texts = content.main_text(layouts, hosts=[page.host for page in batch])
+            texts = content.main_text([page.layout for page in opened], hosts=[page.host for page in batch])
         outcome.texts += texts
     seen = sum(content.fold_of(page.host) is not None for page in pages)
     outcome.note += f", {seen} of {len(pages)} pages out of fold"
