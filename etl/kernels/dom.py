@@ -73,8 +73,8 @@ _DESCRIPTION = re.compile(r'<meta [^>]*?(?:name|property)="(?:og:|twitter:)?desc
 _CONTENT = re.compile(r' content="([^"]*)"')
 _DATA_TYPE = b"ld+json"
 _NO_BREAK = "&nbsp;"
-_RAW_TAGS = ("<xmp", "<xmp>", "<plaintext", "<plaintext>")
-_MATH_TAGS = ("<math", "<math>")
+_RAW_TAGS = frozenset(["<xmp", "<xmp>", "<plaintext", "<plaintext>"])
+_MATH_TAGS = frozenset(["<math", "<math>"])
 _MATH = re.compile(r"<math([^>]*)>(.*?)</math>", re.DOTALL)
 _TEX = re.compile(r'<annotation[^>]*?encoding="application/x-tex"[^>]*>(.*?)</annotation>', re.DOTALL)
 _ALT = re.compile(r' alt(?:text)?="([^"]*)"')
@@ -167,15 +167,14 @@ def layout(parsed: Parsed) -> Layout:
     """The second half of `read`."""
     written, page = parsed
     cut = _cut(page)
-    names = set(cut.names)
-    if not names.isdisjoint(_RAW_TAGS):  # their text is not escaped, so it cannot be cut into tags
+    if not _RAW_TAGS.isdisjoint(cut.names):  # their text is not escaped, so it cannot be cut into tags
         written = written.replace(b"<xmp", b"<pre").replace(b"</xmp", b"</pre").replace(b"<plaintext", b"<pre")
         page = _cleaned(written, STRIPPED + RAW)
         cut = _cut(page)
     if b"katex-html" in page:  # what is drawn, beside MathML that says the same
         page = _cleaned(written, STRIPPED + RAW, ".katex-html")
         cut = _cut(page)
-    formula = not names.isdisjoint(_MATH_TAGS)
+    formula = not _MATH_TAGS.isdisjoint(cut.names)
     images = "".join([tag for tag, name in zip(cut.tags, cut.names, strict=True) if name == "<img"])
     if formula or "latex" in images or "-math" in images or 'class="tex"' in images:
         shown = page.decode().replace(_NO_BREAK, "\xa0")
