@@ -14,7 +14,8 @@ over all segments, letters as they are. A tar holds ``source.html`` and ``expect
 is counted as there: shingles of four words, precision and recall as means over pages, F1 of these two means.
 
 Intervals are 95 %, by 2,000 bootstrap samples of registered domains. Times are process CPU time of one thread, from
-decoded page to text; decoding has its own line. The packaged model was trained on WCXB's development set, so a page of
+decoded page to text; decoding has its own line. Our engine takes its steps with as many pages by turns as the stage
+that extracts them. The packaged model was trained on WCXB's development set, so a page of
 a host of that set is scored by the fold that never saw the host, and the line says how many were; times are those of
 the whole model.
 """
