@@ -28,11 +28,12 @@ from etl.kernels.features import PATH, Features, Floats, features
 from etl.kernels.render import render
 from etl.kernels.structured import hidden_article
 
-__all__ = ["MODEL", "Layout", "chosen", "fold_of", "main_text", "read", "scores"]
+__all__ = ["MODEL", "Layout", "described", "fold_of", "main_text", "read", "scores", "weighed", "written"]
 
 FILE = "content.npz"
 MODEL = f"goldenlake-content 2 {models.SHA256[FILE][:8]}"
 FAINT = 0.05  # what is taken of a page of which nothing is above the threshold; below it the page has no main text
+HELD_BLOCKS = 5_000  # features of a larger page are found when they are needed; of a block they take a kilobyte
 FEW_WORDS = 5  # steadies the expected F1 of pages with hardly any text
 DILATIONS = (1, 2, 4, 8)
 WEIGHT = 1  # the number that weighs a block in the mean of its page: the logarithm of its words
@@ -40,7 +41,8 @@ WEIGHT = 1  # the number that weighs a block in the mean of its page: the logari
 PLACE_STARTS = np.array([0, 1, 2, 4])
 PLACE = np.repeat(np.arange(4), np.diff(PLACE_STARTS, append=PATH))
 FAR = np.float32(0.5)  # weight of the last place
-GROUPED = 2  # the layer before which a block learns of its groups
+GROUPS = 2  # that a block is in
+GROUPED = 2  # the layer before which it learns of them
 CONTEXTS = (0, 2)  # layers before which the page as a whole is added
 
 
@@ -70,13 +72,36 @@ class Network(NamedTuple):
     attention_bias: Floats
     context: Floats
     context_bias: Floats
-    group: Floats  # (width, 2 * width)
+    group: Floats  # (groups, width, width)
     group_bias: Floats
     last: Floats
     last_bias: Floats
 
 
 WEIGHTS = Network._fields[1:]
+
+
+class Described(NamedTuple):
+    """A page and what the networks see of it: nothing yet of one without blocks, or with very many."""
+
+    layout: Layout
+    seen: Features | None
+
+
+class Weighed(NamedTuple):
+    """A page and, of each of its blocks, how likely it belongs to the main content."""
+
+    layout: Layout
+    likely: Floats
+
+    @property
+    def title(self) -> str | None:
+        return self.layout.title
+
+    @property
+    def text(self) -> str:
+        """All text of the page."""
+        return self.layout.text
 
 
 def main_text(layouts: Sequence[Layout], form: str = "text", *, hosts: Sequence[str | None] | None = None) -> list[str]:
@@ -89,18 +114,39 @@ def main_text(layouts: Sequence[Layout], form: str = "text", *, hosts: Sequence[
         ValueError: `form` is not one of ``render.FORMS``.
     """
     beside = [None] * len(layouts) if hosts is None else hosts
-    return [_text(layout, form, host) for layout, host in zip(layouts, beside, strict=True)]
+    pages = [described(layout) for layout in layouts]
+    return written([weighed(page, host) for page, host in zip(pages, beside, strict=True)], form)
 
 
-def _text(layout: Layout, form: str, host: str | None) -> str:
-    text = render(layout, chosen(layout, host), form)
+def described(layout: Layout) -> Described:
+    """A page with its features, the first of the two steps to its main text that `main_text` takes with all pages."""
+    return Described(layout, _features(load(), layout) if 0 < len(layout.blocks) <= HELD_BLOCKS else None)
+
+
+def weighed(page: Described, host: str | None = None) -> Weighed:
+    """A page with the scores of its blocks, the second step; `host` as one of `hosts` of `main_text`."""
+    layout, seen = page
+    if not layout.blocks:
+        return Weighed(layout, np.zeros(0, np.float32))
+    networks = load(fold_of(host))
+    return Weighed(layout, _score(networks, seen or _features(networks, layout)))
+
+
+def written(pages: Sequence[Weighed], form: str = "text") -> list[str]:
+    """As `main_text`, of pages that are weighed."""
+    return [_text(page, form) for page in pages]
+
+
+def _text(page: Weighed, form: str) -> str:
+    layout = page.layout
+    text = render(layout, _chosen(page), form)
     return hidden_article(layout, text) or text if layout.data else text
 
 
-def chosen(layout: Layout, host: str | None = None) -> list[int]:
+def _chosen(page: Weighed) -> list[int]:
     """Numbers of the blocks that belong to the main content, in order."""
-    words = np.fromiter(map(str.count, layout.blocks, repeat(" ")), np.int64, len(layout.blocks)) + 1
-    likely = scores(layout, host)
+    blocks, likely = page.layout.blocks, page.likely
+    words = np.fromiter(map(str.count, blocks, repeat(" ")), np.int64, len(blocks)) + 1
     return selection(likely, words, load()[0].shared.threshold) or selection(likely, words, FAINT)
 
 
@@ -172,18 +218,26 @@ def _network(shared: Shared, stored: dict[str, Floats]) -> Network:
     layers = weights["layers"]
     width = layers.shape[1]
     weights["layers"] = layers.reshape(-1, width, 3, width).swapaxes(1, 2).reshape(-1, 3 * width, width)
+    weights["group"] = np.stack(np.split(weights["group"], GROUPS, axis=1))
     return Network(shared, **weights)
 
 
 def scores(layout: Layout, host: str | None = None) -> Floats:
     """(blocks,) how likely each block belongs to the main content."""
-    return score(load(fold_of(host)), layout) if layout.blocks else np.zeros(0, np.float32)
+    return weighed(described(layout), host).likely
 
 
 def score(networks: Sequence[Network], layout: Layout) -> Floats:
-    """As `scores`, by some networks together."""
+    """As `scores`, by some networks together, of a page that has at least one block."""
+    return _score(networks, _features(networks, layout))
+
+
+def _features(networks: Sequence[Network], layout: Layout) -> Features:
+    return features(layout, networks[0].shared.names, networks[0].shared.words)
+
+
+def _score(networks: Sequence[Network], seen: Features) -> Floats:
     shared = networks[0].shared
-    seen = features(layout, shared.names, shared.words)
     numbers = np.clip((seen.numbers - shared.mean) * shared.scale, -4, 4)
     logits = [_logits(network, seen, numbers) for network in networks]
     return _sigmoid(np.mean(logits, axis=0, dtype=np.float32))
@@ -228,7 +282,7 @@ def _dense(network: Network, seen: Features, numbers: Floats) -> Floats:
 
 def _around(network: Network, number: int, hidden: Floats, dilation: int) -> Floats:
     """What a block, the one `dilation` before it and the one as far behind it give together."""
-    before, here, behind = np.split(network.layers[number] @ hidden, 3)
+    before, here, behind = (network.layers[number] @ hidden).reshape(3, *hidden.shape)
     here[:, dilation:] += before[:, :-dilation]
     here[:, :-dilation] += behind[:, dilation:]
     return _relu(here, network.layer_bias[number])
@@ -250,7 +304,7 @@ def _grouped(network: Network, hidden: Floats, groups: Ints) -> Floats:
     """What the blocks of the same groups are like."""
     blocks = np.ascontiguousarray(hidden.T)
     near: Floats = np.zeros_like(hidden)
-    for group, weights in zip(groups, np.split(network.group, len(groups), axis=1), strict=True):
+    for group, weights in zip(groups, network.group, strict=True):
         sizes = np.bincount(group)
         means = _sums(blocks, np.argsort(group, kind="stable"), np.cumsum(sizes) - sizes)
         means /= sizes[:, None].astype(np.float32)

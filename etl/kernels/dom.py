@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
+from itertools import compress
 from typing import NamedTuple
 
 import numpy as np
@@ -70,9 +71,10 @@ _IS_HIDDEN = re.compile(r" hidden[ >=]")
 _INVISIBLE = re.compile(r"display:\s*none|visibility:\s*hidden")
 _DESCRIPTION = re.compile(r'<meta [^>]*?(?:name|property)="(?:og:|twitter:)?description"[^>]*>')
 _CONTENT = re.compile(r' content="([^"]*)"')
-_DATA_TYPE = "ld+json"
+_DATA_TYPE = b"ld+json"
 _NO_BREAK = "&nbsp;"
-_SURROGATE = re.compile("[\ud800-\udfff]")
+_RAW_TAGS = frozenset(["<xmp", "<xmp>", "<plaintext", "<plaintext>"])
+_MATH_TAGS = frozenset(["<math", "<math>"])
 _MATH = re.compile(r"<math([^>]*)>(.*?)</math>", re.DOTALL)
 _TEX = re.compile(r'<annotation[^>]*?encoding="application/x-tex"[^>]*>(.*?)</annotation>', re.DOTALL)
 _ALT = re.compile(r' alt(?:text)?="([^"]*)"')
@@ -102,7 +104,7 @@ _ENDING = _numbers_of([
 ])  # fmt: skip
 _FORMATTING_NAMES = ["a", "b", "big", "code", "em", "font", "i", "nobr", "s", "small", "strike", "strong", "tt", "u"]
 _FORMATTING = _numbers_of(_FORMATTING_NAMES)
-_FORMATTING_TAG = re.compile(rf"</?(?:{'|'.join(_FORMATTING_NAMES)})(?=[\s>/])[^>]*>", re.IGNORECASE)
+_FORMATTING_TAG = re.compile(rf"</?(?:{'|'.join(_FORMATTING_NAMES)})(?=[\s>/])[^>]*>".encode(), re.IGNORECASE)
 
 
 class Layout(NamedTuple):
@@ -143,87 +145,110 @@ class Layout(NamedTuple):
         return "\n".join(self.blocks)
 
 
+class Parsed(NamedTuple):
+    """A page as it was written, and as well-formed HTML without the elements that are never shown."""
+
+    written: bytes
+    page: bytes
+
+
 def read(html: str) -> Layout:
     """The layout of a page. Never raises; of what is known to cost the parser its square, `_bounded` cuts off."""
-    html = _bounded(html[:MAX_CHARS])
-    page = _cleaned(html, STRIPPED)
+    return layout(parsed(html))
+
+
+def parsed(html: str) -> Parsed:
+    """The first half of `read`."""
+    written = _bounded(html[:MAX_CHARS].encode(errors="ignore"))  # no text table can hold a lone surrogate
+    return Parsed(written, _cleaned(written, STRIPPED))
+
+
+def layout(parsed: Parsed) -> Layout:
+    """The second half of `read`."""
+    written, page = parsed
     cut = _cut(page)
-    every = "".join(cut.pieces)  # of what stands more than once, one is enough to look through
-    if "<xmp" in every or "<plaintext" in every:  # their text is not escaped, so it cannot be cut into tags
-        html = html.replace("<xmp", "<pre").replace("</xmp", "</pre").replace("<plaintext", "<pre")
-        page = _cleaned(html, STRIPPED + RAW)
+    if not _RAW_TAGS.isdisjoint(cut.names):  # their text is not escaped, so it cannot be cut into tags
+        written = written.replace(b"<xmp", b"<pre").replace(b"</xmp", b"</pre").replace(b"<plaintext", b"<pre")
+        page = _cleaned(written, STRIPPED + RAW)
         cut = _cut(page)
-    if "katex-html" in every:  # what is drawn, beside MathML that says the same
-        page = _cleaned(html, STRIPPED + RAW, ".katex-html")
+    if b"katex-html" in page:  # what is drawn, beside MathML that says the same
+        page = _cleaned(written, STRIPPED + RAW, ".katex-html")
         cut = _cut(page)
-    formula = "<math" in every
-    if formula or "latex" in every or "-math" in every or 'class="tex"' in every:
-        page = page.replace(_NO_BREAK, "\xa0")
-        page = _MATH.sub(_tex, page) if formula else _FORMULA_IMAGE.sub(_tex_of_image, page)
-        cut = _cut(page)
+    formula = not _MATH_TAGS.isdisjoint(cut.names)
+    images = "".join([tag for tag, name in zip(cut.tags, cut.names, strict=True) if name == "<img"])
+    if formula or "latex" in images or "-math" in images or 'class="tex"' in images:
+        shown = page.decode().replace(_NO_BREAK, "\xa0")
+        shown = _MATH.sub(_tex, shown) if formula else _FORMULA_IMAGE.sub(_tex_of_image, shown)
+        cut = _cut(shown.encode())
+    head = page[: max(page.find(b"<body"), 0)].decode()
     descriptions = [
         unescape(value[1].replace(_NO_BREAK, "\xa0"))
-        for tag in _DESCRIPTION.finditer(page, 0, max(page.find("<body"), 0))
+        for tag in _DESCRIPTION.finditer(head)
         if (value := _CONTENT.search(tag[0]))
     ]
-    return _layout(cut, max(descriptions, key=len, default=""), _data(html))
+    return _layout(cut, max(descriptions, key=len, default=""), _data(written))
 
 
-def _cleaned(html: str, stripped: list[str], drawn: str = "") -> str:
+def _cleaned(html: bytes, stripped: list[str], drawn: str = "") -> bytes:
     """The page as well-formed HTML without some elements."""
-    try:
-        parser = LexborHTMLParser(html)
-    except UnicodeEncodeError:  # a lone surrogate, which no text table can hold
-        html = _SURROGATE.sub("", html)
-        parser = LexborHTMLParser(html)
-    if "math/tex" in html:
+    parser = LexborHTMLParser(html)
+    if b"math/tex" in html:
         _show_tex(parser)
     parser.strip_tags(stripped)
     if drawn:
         for each in parser.css(drawn):
             each.decompose()
-    return parser.html or ""
+    return (parser.html or "").encode()
 
 
 class _Cut(NamedTuple):
-    """The tags of a page, and the text behind each: by number which of the distinct pieces stands where."""
+    """The tags of a page and the text behind each, every one that is written alike once, and which stands where.
 
-    pieces: list[str]
+    ``names`` are what stands before the first space of ``tags``.
+    """
+
+    tags: list[str]
+    names: list[str]
+    texts: list[str]
     tag: Ints
     text: Ints
 
 
-def _cut(page: str) -> _Cut:
-    written = page.encode()
-    starts, ends = _spans(written)
+def _cut(page: bytes) -> _Cut:
+    starts, ends = _spans(page)
     # Texts and tags by turns, as one array over the bytes of the page.
     bounds = np.zeros(2 * len(starts) + 2, np.int32)
-    bounds[1:-1:2], bounds[2:-1:2], bounds[-1] = starts, ends, len(written)
-    cut = pa.StringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(written)).dictionary_encode()
+    bounds[1:-1:2], bounds[2:-1:2], bounds[-1] = starts, ends, len(page)
+    cut = pa.StringArray.from_buffers(len(bounds) - 1, pa.py_buffer(bounds), pa.py_buffer(page)).dictionary_encode()
     pieces = [piece.replace(_NO_BREAK, "\xa0") if "&" in piece else piece for piece in cut.dictionary.to_pylist()]
     number = cut.indices.to_numpy().astype(np.int64)
-    return _Cut(pieces, number[1::2], number[2::2])
+    is_tag = np.zeros(len(pieces), np.bool_)
+    is_tag[number[1::2]] = True
+    tags = list(compress(pieces, is_tag.tolist()))
+    names = [tag.split(" ", 1)[0] for tag in tags]
+    return _Cut(tags, names, pieces, (np.cumsum(is_tag) - 1)[number[1::2]], number[2::2])
 
 
 def _spans(written: bytes) -> tuple[Ints, Ints]:
     """Where the tags and comments of well-formed HTML start and end: in all else angle brackets are escaped."""
     characters = np.frombuffer(written, np.uint8)
-    opening, closing = np.flatnonzero(characters == ord("<")), np.flatnonzero(characters == ord(">"))
-    # A tag starts at the first opening bracket behind the end of the one before it; names may hold more of them.
-    starts = np.append(opening, len(written))[np.searchsorted(opening, np.append(0, closing)[:-1])]
-    is_tag = starts < closing
-    starts, ends = starts[is_tag], closing[is_tag]
-    is_dash = characters == ord("-")
-    is_whole = is_dash[ends - 1] & is_dash[ends - 2] & (ends - starts >= len("<!---->") - 1)
-    doubtful = starts[(characters[starts + 1] == ord("!")) & ~is_whole]
-    comments = _comments(written, doubtful.tolist())
+
+    def tags(brackets: Ints) -> tuple[Ints, Ints]:
+        # From the first opening bracket behind the end of the one before it; names may hold more of them.
+        turns = brackets[np.diff(characters[brackets] == ord("<"), prepend=False)]
+        return turns[:-1:2], turns[1::2]
+
+    brackets = np.flatnonzero(characters | 2 == ord(">"))  # which is what "<" differs from it in
+    starts, ends = tags(brackets)
+    marked = characters[starts + 1] == ord("!")
+    opened, closed = starts[marked], ends[marked]
+    is_whole = (characters[closed - 1] == ord("-")) & (characters[closed - 2] == ord("-"))
+    is_whole &= closed - opened >= len("<!---->") - 1
+    comments = _comments(written, opened[~is_whole].tolist())
     if comments:  # with brackets in them
-        within = np.zeros(len(written) + 1, np.int8)
         opened, closed = np.array(comments).T
-        within[opened + 1] += 1
-        within[closed - 1] -= 1
-        hidden = np.cumsum(within[:-1], dtype=np.int8) > 0
-        return _spans(np.where(hidden, np.uint8(ord("-")), characters).tobytes())
+        hidden = np.searchsorted(opened, brackets) > np.searchsorted(closed - 1, brackets, side="right")
+        starts, ends = tags(brackets[~hidden])
     return starts, ends + 1
 
 
@@ -238,34 +263,34 @@ def _comments(written: bytes, starts: list[int]) -> list[tuple[int, int]]:
     return found
 
 
-def _data(html: str) -> list[str]:
+def _data(html: bytes) -> list[str]:
     """The JSON-LD scripts of a page, as they stand."""
     found = []
     at = html.find(_DATA_TYPE)
     while at >= 0:
-        start = html.find(">", at)
-        stop = html.find("</script", start)
+        start = html.find(b">", at)
+        stop = html.find(b"</script", start)
         if start < 0 or stop < 0:
             break
-        found.append(html[start + 1 : stop])
+        found.append(html[start + 1 : stop].decode())
         at = html.find(_DATA_TYPE, stop)
     return found
 
 
-def _bounded(html: str) -> str:
+def _bounded(html: bytes) -> bytes:
     """The page, or as much of it as can be parsed in time and memory in proportion to its length."""
-    tags = html.count("<")
-    if tags >= FORMATTING_TAGS:
-        _, steps, names = _tags(html.encode(errors="surrogatepass"))
-        if _depths(steps[np.isin(names, _FORMATTING)]).max(initial=0) * tags > MAX_FORMATTING:
-            html = _FORMATTING_TAG.sub("", html)
-    if tags >= DEEP_TAGS:
-        written = html.encode(errors="surrogatepass")
-        opening, steps, names = _tags(written)
+    count = np.count_nonzero(np.frombuffer(html, np.uint8) == ord("<"))
+    if count < FORMATTING_TAGS:
+        return html
+    opening, steps, names = _tags(html)
+    if _depths(steps[np.isin(names, _FORMATTING)]).max(initial=0) * count > MAX_FORMATTING:
+        html = _FORMATTING_TAG.sub(b"", html)
+        opening, steps, names = _tags(html)
+    if count >= DEEP_TAGS:
         stays = (names != 0) & ~np.isin(names, _ENDING)
         deep = np.flatnonzero(_depths(steps[stays]) > MAX_DEPTH)
         if len(deep):
-            html = written[: opening[stays][deep[0]]].decode(errors="surrogatepass")
+            html = html[: opening[stays][deep[0]]]
     return html
 
 
@@ -275,7 +300,10 @@ def _tags(written: bytes) -> tuple[Ints, Ints, npt.NDArray[np.uint64]]:
     opening = np.flatnonzero(characters == ord("<"))
     is_end = characters[opening + 1] == ord("/")
     names = _LETTERS[characters[(opening + 1 + is_end)[:, None] + np.arange(NAME_CHARS)]]
-    names *= np.logical_and.accumulate(names > 0, axis=1) & (names[:, :1] >= ord("a"))
+    is_name = names[:, 0] >= ord("a")
+    for letters in names.T:
+        is_name &= letters > 0
+        letters *= is_name
     return opening, 1 - 2 * is_end.astype(np.int64), names.view(np.uint64).ravel()
 
 
@@ -369,10 +397,7 @@ _PLAIN = {f"<{name}": (_KNOWN[f"<{name}"], "") for name in [*INLINE, *VOID]} | {
 
 
 def _layout(cut: _Cut, description: str, data: list[str]) -> Layout:
-    known = [
-        (_PLAIN.get(name := piece.split(" ", 1)[0]) or _kind(piece, name)) if piece[:1] == "<" else (0, "")
-        for piece in cut.pieces
-    ]
+    known = [_PLAIN.get(name) or _kind(tag, name) for name, tag in zip(cut.names, cut.tags, strict=True)]
     bits = np.array([each[0] for each in known], np.int64)[cut.tag]
     count = len(bits)
     tag = bits & ((1 << TAG_BITS) - 1)
@@ -403,7 +428,7 @@ def _layout(cut: _Cut, description: str, data: list[str]) -> Layout:
     in_raw = within((bits & KEEPS_SPACE) != 0) > 0
     is_spacer = (bits & SPACER) != 0
     gaps = is_spacer[:-1] & is_end[:-1] & is_spacer[1:] & is_start[1:] & ~in_raw[:-1]
-    texts, text = [*cut.pieces, " "], cut.text.copy()
+    texts, text = [*cut.texts, " "], cut.text.copy()
     sizes = np.fromiter(map(len, texts), np.int64, len(texts))
     text[:-1][gaps & (sizes[text[:-1]] == 0)] = len(texts) - 1
 
@@ -414,15 +439,16 @@ def _layout(cut: _Cut, description: str, data: list[str]) -> Layout:
     visible = np.fromiter(map(len, map(str.strip, texts)), np.int64, len(texts))[text]
     filled = np.flatnonzero(visible[body_at:]) + body_at
     segment = np.cumsum(is_boundary)[filled]
-    opens = np.flatnonzero(np.diff(segment, prepend=-1))
+    is_first = np.diff(segment, prepend=-1) != 0
+    opens = np.flatnonzero(is_first)
     if len(opens) > MAX_BLOCKS:
-        filled, segment = filled[: opens[MAX_BLOCKS]], segment[: opens[MAX_BLOCKS]]
+        filled, is_first = filled[: opens[MAX_BLOCKS]], is_first[: opens[MAX_BLOCKS]]
         opens = opens[:MAX_BLOCKS]
     first = filled[opens]
     last = filled[np.append(opens[1:], len(filled))[: len(opens)] - 1]
     blocks = _texts(texts, text, first, last, within((tag == TAG_ID["pre"]) | (tag == TAG_ID["textarea"]))[first] > 0)
     lengths = visible[filled]
-    block = np.cumsum(np.diff(segment, prepend=-1) != 0) - 1
+    block = np.cumsum(is_first) - 1
     opened = np.cumsum((tag == TAG_ID["a"]) & is_start)
     names: dict[str, int] = {}
     is_used = np.zeros(len(known), np.bool_)

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple, Protocol
 
 import pyarrow as pa
 
 from etl.kernels import html, language, repair, rights, warc
-from etl.kernels.html import Opened
 
 _WHITE_SPACE = re.compile(r"\s+")
 _SURROGATE = re.compile("[\ud800-\udfff]")
@@ -130,8 +130,9 @@ def read(
         _apply(work, cascade, model)
     # Of a page that is left out already, nobody asks.
     work.each(lambda draft: _state_rights(draft) if draft.page.robots is None else None)
-    work.each(lambda draft: draft.open(chosen))
-    work.each(lambda draft: draft.write(draft.text) if isinstance(draft.opened, _Plain) else None)
+    work.each(lambda draft: draft.write(draft.content) if draft.is_plain else None)
+    for step in chosen.steps:
+        work.each(partial(_Draft.open, step=step))
     work.each(lambda draft: draft.write(chosen.main_texts([draft.opened], form)[0]))
     return work.pages()
 
@@ -142,7 +143,7 @@ class _Draft:
     def __init__(self, capture: Capture, mend: str):
         self.capture, self._mend = capture, mend
         self.page = Page()
-        self.opened: Opened | None = None
+        self.opened: Any = None  # what the steps of an engine make of the content, at last an `html.Opened`
         self.content = ""
         self.is_told = False  # whether its language is known well enough
 
@@ -158,17 +159,12 @@ class _Draft:
     def is_plain(self) -> bool:
         return self.capture.mime == "text/plain"
 
-    def open(self, engine: html.Engine) -> None:
-        self.opened = _Plain(self.content) if self.is_plain else engine.open(self.content)
-        self.content = ""
+    def open(self, step: Callable[[Any], Any]) -> None:
+        """Take one of the steps of an engine."""
+        self.opened, self.content = step(self.content if self.opened is None else self.opened), ""
 
     def reject(self, cascade: Cascade, found: Mapping[str, Any]) -> None:
         self.know(skipped=cascade.rejects({**found, "crawl": self.capture.crawl}))
-
-    @property
-    def text(self) -> str:
-        """All visible text."""
-        return self.opened.text if self.opened else ""
 
     def _mended(self, text: str) -> str:
         text = _without_unstorable(text)
@@ -215,15 +211,6 @@ class _Work:
 
     def pages(self) -> list[Page]:
         return [draft.page for draft in self._drafts]
-
-
-class _Plain:
-    """A page of plain text: all of it is its main text."""
-
-    title = None
-
-    def __init__(self, text: str):
-        self.text = text
 
 
 def _decode(draft: _Draft) -> None:

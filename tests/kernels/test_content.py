@@ -296,5 +296,13 @@ def test_page_of_an_unknown_host_is_scored_by_the_model_in_use_and_one_of_a_know
     assert not np.array_equal(content.scores(layout, "a.example"), content.scores(layout, "b.example"))
 
 
+def test_features_of_a_page_of_very_many_blocks_are_not_held_and_its_scores_are_the_same(monkeypatch):
+    layout = content.read(PAGE)
+    whole = content.scores(layout)
+    monkeypatch.setattr(content, "HELD_BLOCKS", len(layout.blocks) - 1)
+    assert content.described(layout).seen is None
+    assert np.array_equal(content.scores(layout), whole)
+
+
 def test_tags_have_numbers_that_fit_their_bits():
     assert len(dom.TAGS) < 1 << dom.TAG_BITS and len(set(dom.TAGS)) == len(dom.TAGS)
