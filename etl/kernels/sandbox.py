@@ -17,6 +17,7 @@ import signal
 import struct
 import time
 import warnings
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
@@ -43,10 +44,10 @@ class Sandbox(Generic[Item, Result]):
     """Calls ``work(items, begin)`` in a child process, in bounded time and memory for each item.
 
     `work` returns one result per item, and calls ``begin(i)`` whenever it turns to item i, ``begin(None)`` when it
-    turns to all at once. From one call to the next it has `seconds`; waiting for a core does not count on Linux, so
-    that a busy machine loses no items. An item that takes longer, or in which the child dies, gets a Failure in place
-    of its result; for the others `work` is called again, so it should be pure. When all at once fail, each is tried
-    alone.
+    turns to all at once. An item has `seconds`, however often it is turned to, and so has all at once from one call to
+    the next; waiting for a core does not count on Linux, so that a busy machine loses no items. An item that takes
+    longer, or in which the child dies, gets a Failure in place of its result; for the others `work` is called again, so
+    it should be pure. When all at once fail, each is tried alone.
 
     The child may use `memory_bytes` of data more than it starts with: Python then raises MemoryError, native code
     fails in its own way. It is replaced once it holds half of that between batches, so leaks stay bounded. Limits of
@@ -173,7 +174,9 @@ class _Child:
     def _receive(self, size: int, seconds: float) -> bytes:
         """`size` bytes of the answer. Raises TimeoutError when an item has had its time, EOFError at the end."""
         parts: list[bytes] = []
+        spent: defaultdict[int, float] = defaultdict(float)  # on items that were turned to before, as far as was seen
         state, since = self._state[:], self._clock()
+        seen = since
         while size:
             ready, _, _ = select.select([self._answers], [], [], min(POLL_SECONDS, seconds))
             if ready:
@@ -182,10 +185,16 @@ class _Child:
                     raise EOFError
                 parts.append(part)
                 size -= len(part)
-                since = self._clock()
-            elif self._state[:] != state:
+                since = seen = self._clock()
+                continue
+            item = _STATE.unpack(state)[0]
+            if self._state[:] != state:
+                spent[item] += seen - since if item != _BATCH else 0
                 state, since = self._state[:], self._clock()
-            elif self._clock() - since >= seconds:
+                seen = since
+                continue
+            seen = self._clock()
+            if spent[item] + seen - since >= seconds:
                 raise TimeoutError
         return b"".join(parts)
 
