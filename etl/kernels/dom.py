@@ -75,6 +75,7 @@ _DATA_TYPE = b"ld+json"
 _NO_BREAK = "&nbsp;"
 _RAW_TAGS = frozenset(["<xmp", "<xmp>", "<plaintext", "<plaintext>"])
 _MATH_TAGS = frozenset(["<math", "<math>"])
+_COMMENT = re.compile(r"<!--.*?-->", re.DOTALL)
 _MATH = re.compile(r"<math([^>]*)>(.*?)</math>", re.DOTALL)
 _TEX = re.compile(r'<annotation[^>]*?encoding="application/x-tex"[^>]*>(.*?)</annotation>', re.DOTALL)
 _ALT = re.compile(r' alt(?:text)?="([^"]*)"')
@@ -177,7 +178,7 @@ def layout(parsed: Parsed) -> Layout:
     formula = not _MATH_TAGS.isdisjoint(cut.names)
     images = "".join([tag for tag, name in zip(cut.tags, cut.names, strict=True) if name == "<img"])
     if formula or "latex" in images or "-math" in images or 'class="tex"' in images:
-        shown = page.decode().replace(_NO_BREAK, "\xa0")
+        shown = _COMMENT.sub("", page.decode()).replace(_NO_BREAK, "\xa0")  # a formula that began in one would eat on
         shown = _MATH.sub(_tex, shown) if formula else _FORMULA_IMAGE.sub(_tex_of_image, shown)
         cut = _cut(shown.encode())
     head = page[: max(page.find(b"<body"), 0)].decode()

@@ -147,6 +147,12 @@ def test_tags_are_what_the_pattern_of_a_token_finds(html):
     assert list(zip(starts, ends, strict=True)) == [token.span() for token in TOKEN.finditer(written)]
 
 
+def test_a_formula_in_a_comment_hides_nothing() -> None:
+    page = "<p>Before it.</p><!-- <math> --><p>Behind it, and <math alttext='x'><mi>x</mi></math> too.</p>"
+    assert dom.read(page).blocks == ["Before it.", "Behind it, and $x$ too."]
+    assert dom.read("<!-- <math> --><p>All of it.</p><math></math>").blocks == ["All of it."]
+
+
 def test_links_side_by_side_are_separate_words_and_letters_in_bold_are_not():
     assert content.read("<p><a>One</a><a>Two</a></p>").blocks == ["One Two"]
     assert content.read("<p>b<b>o</b>ld <i>H<sub>2</sub>O</i></p>").blocks == ["bold H2O"]
