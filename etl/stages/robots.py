@@ -56,9 +56,9 @@ def _text(row: dict[str, Any]) -> str | None:
         return None
     try:
         row = with_payload(row)
+        body = warc.payload(row["payload"], row["payload_length"])
     except OSError:
         return None
-    body = warc.payload(row["payload"], row["payload_length"])
     return body.decode("utf-8", "replace")[: robots_txt.MAX_CHARACTERS]
 
 
@@ -101,7 +101,7 @@ def _judged(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
 
 
 def _path(url: str) -> str:
-    """Path and query of an address."""
+    """Path and query of an address, of one that cannot be read those of the front page."""
     try:
         parts = urlsplit(url)
     except ValueError:
