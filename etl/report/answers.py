@@ -152,6 +152,7 @@ def deduplication(subject: Subject) -> Data:
         "unique": [(METHODS[method], copies[method].documents) for method in gains.LEVELS if copies[method].documents],
         "near": subject.near,
         "recall": subject.recall,
+        "semantic_recall": subject.semantic_recall,
     }
 
 

@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
 from pyspark.sql import Column, DataFrame
 from pyspark.sql import functions as F
 
 from etl import config, tables
-from etl.kernels import minhash
+from etl.kernels import minhash, semantic
+from etl.kernels.quality_score import Estimate
 from etl.lake import Lake
+from etl.report.estimates import wilson
 from etl.stages.curate import DUPLICATES, Alarm, Preference, Recipe
 from etl.stages.dedup import EXACT, MINHASH, NORMAL, PAYLOAD, SEMANTIC, ClusterParams
 
 CLUSTERS, SOURCES = 5, 10  # rows that are shown of each method, and in all
 BINS = 20  # of similarity
+DRAWN = 500  # documents whose semantic duplicates are looked for among all
 METHODS = {  # of `duplicate_clusters`: a name, and what its documents have in common
     PAYLOAD: ("payload", "the same bytes"),
     EXACT: ("exact", "the same text, letter by letter"),
@@ -77,6 +82,50 @@ def recall(lake: Lake, near: ClusterParams | None) -> Recall | None:
         here=row["pairs"] / row["stand_for"] if row["pairs"] else None,
         pairs=row["pairs"],
     )
+
+
+def semantic_recall(lake: Lake) -> Estimate | None:
+    """`share_together` of the semantic clusters in the lake; None where no commit of ours says how they were made."""
+    metadata = lake.last_metadata(tables.DUPLICATE_CLUSTERS, {"method": [SEMANTIC]})
+    if metadata is None:
+        return None
+    params = config.build(metadata["params"], ClusterParams, origin="commit of the semantic clusters")
+    of_model = lake.read(tables.DOCUMENT_EMBEDDINGS).where(F.col("model") == F.lit(params.model))
+    return share_together(of_model, lake.read(tables.DUPLICATE_CLUSTERS), params.similarity)
+
+
+def share_together(
+    embeddings: DataFrame, clusters: DataFrame, similarity: float, drawn: int = DRAWN
+) -> Estimate | None:
+    """Of documents that have others of at least this cosine, the share that is in one semantic cluster with all of
+    these: of some `drawn` by hash, each compared with every other; None where none has another.
+
+    Pairs are looked for in cells of vectors, which is why some may be missed.
+    """
+    vectors = embeddings.select("doc_id", "embedding")
+    sample = vectors.orderBy(F.xxhash64("doc_id"), "doc_id").limit(drawn).collect()
+    if not sample:
+        return None
+    names = np.array([row["doc_id"] for row in sample], dtype=object)
+    matrix = np.array([row["embedding"] for row in sample], dtype=np.float32)
+
+    def compare(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
+        for batch in batches:
+            others = batch.column("doc_id").to_numpy(zero_copy_only=False)
+            values = batch.column("embedding").flatten().to_numpy().reshape(-1, matrix.shape[1])
+            one, other = np.nonzero(np.round(matrix @ values.T, semantic.DECIMALS) >= similarity)
+            pairs = {"doc_id": pa.array(names[one], pa.string()), "other_id": pa.array(others[other], pa.string())}
+            yield pa.RecordBatch.from_pydict(pairs)
+
+    alike = vectors.mapInArrow(compare, "doc_id string, other_id string").where("doc_id != other_id")
+    # Key: a document is in one cluster of a method.
+    of_method = clusters.where(F.col("method") == SEMANTIC).select("doc_id", "cluster_id")
+    of_other = of_method.withColumnsRenamed({"doc_id": "other_id", "cluster_id": "other_cluster"})
+    both = alike.join(of_method, "doc_id", how="left").join(of_other, "other_id", how="left")
+    is_together = F.coalesce(F.col("cluster_id") == F.col("other_cluster"), F.lit(False))
+    found = both.groupBy("doc_id").agg(F.min(is_together).alias("together"))
+    row = found.agg(F.count_if("together").alias("right"), F.count(F.lit(1)).alias("n")).collect()[0]
+    return wilson(row["right"], row["n"])
 
 
 def _near_pairs(lake: Lake) -> DataFrame:

@@ -20,7 +20,7 @@ from pyspark.sql import functions as F
 from etl import funnel, tables, views
 from etl.funnel import STAGE_WORDS, Funnel
 from etl.job import DEFAULT_WAREHOUSE
-from etl.kernels.quality_score import Gain
+from etl.kernels.quality_score import Estimate, Gain
 from etl.lake import Lake
 from etl.progress import StageRun
 from etl.report import clusters, gains, instructions, models, river, scorers, scoring
@@ -108,6 +108,11 @@ class Subject:
         return clusters.recall(self.lake, self.near)
 
     @cached_property
+    def semantic_recall(self) -> Estimate | None:
+        """What is found of documents that say the same."""
+        return clusters.semantic_recall(self.lake)
+
+    @cached_property
     def diversity(self) -> Gain | None:
         """How different documents are, all and kept."""
         return gains.diversity(self.lake, self.recipe)
@@ -193,7 +198,18 @@ class Subject:
 
 # What more than one section asks for, or another property; each group needs only those before it.
 _SHARED = (
-    ("scores", "archives", "examples", "copies", "recall", "diversity", "training_sets", "models", "applied"),
+    (
+        "scores",
+        "archives",
+        "examples",
+        "copies",
+        "recall",
+        "semantic_recall",
+        "diversity",
+        "training_sets",
+        "models",
+        "applied",
+    ),
     ("instruction_recipes", "evaluations", "scored"),
     ("instruction_diversity", "instruction_sources"),
 )

@@ -3,17 +3,22 @@
 from __future__ import annotations
 
 import hashlib
+from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from pyspark.sql import DataFrame, SparkSession
 
 from etl import tables
 from etl.errors import InputError
 from etl.kernels import embed, semantic
+from etl.kernels.components import of_edges
 from etl.models import ModelError
+from etl.report.clusters import share_together
+from etl.report.estimates import wilson
 from etl.stages.embed import DOCUMENT_EMBEDDINGS, EmbedParams, document_embeddings
 from etl.stages.semantic import (
     SEMANTIC_CENTROIDS,
@@ -26,8 +31,9 @@ from etl.stages.semantic import (
 from tests.kernels.test_embed import folder  # noqa: F401  the tiny model is a fixture
 from tests.kernels.test_semantic import alike, brute_force
 
+ALIKE = 0.8
 MODEL = "tiny@1"
-PARAMS = SemanticParams(MODEL, min_similarity=0.8, cells=6, max_rows=64, neighbors=1000)
+PARAMS = SemanticParams(MODEL, min_similarity=ALIKE, cells=6, max_rows=64, neighbors=1000)
 Key = tuple[str, str]
 
 
@@ -197,3 +203,28 @@ def test_another_model_is_another_fingerprint_and_a_worker_that_has_it_fails(
     with pytest.raises(Exception, match="is another model on this worker") as error:
         document_embeddings(documents(spark).coalesce(1), EmbedParams(str(folder), digest="0" * 64)).collect()
     assert ModelError.__name__ in str(error.value)
+
+
+def test_the_share_that_is_found_together_is_measured_against_all_pairs(spark: SparkSession) -> None:
+    vectors = embeddings(spark, rows_of(VECTORS)).localCheckpoint()
+    pairs = found(semantic_pairs(vectors, stored(spark, semantic_centroids(vectors, nothing(spark), PARAMS)), PARAMS))
+    nodes = sorted({name for pair in pairs for name in pair})
+    joined = of_edges(*(pa.array([pair[side] for pair in pairs]) for side in (0, 1)))
+    cluster_of = dict(zip(joined["node"].to_pylist(), joined["component"].to_pylist(), strict=True))
+    lost = nodes[0]
+    clusters = [("semantic", name, cluster_of[name], 2, None) for name in nodes if name != lost]
+    rows = spark.createDataFrame(clusters, tables.DUPLICATE_CLUSTERS.schema)
+    likes: defaultdict[str, set[str]] = defaultdict(set)
+    for left, right in brute_force(VECTORS, ALIKE):
+        likes[doc_id(left)].add(doc_id(right))
+        likes[doc_id(right)].add(doc_id(left))
+    together = {
+        name
+        for name, others in likes.items()
+        if name != lost and lost not in others and {cluster_of.get(other) for other in others} == {cluster_of.get(name)}
+    }
+    share = share_together(vectors, rows, ALIKE, drawn=len(VECTORS))
+    assert share == wilson(len(together), len(likes)) and share is not None and 0 < share.value < 1
+    fewer = share_together(vectors, rows, ALIKE, drawn=40)
+    assert fewer is not None and 0 < fewer.n <= 40
+    assert share_together(vectors.where("false"), rows, ALIKE) is None
