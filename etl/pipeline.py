@@ -296,6 +296,12 @@ def find_duplicates(runner: Runner, plan: Plan) -> None:
         runner.whole(DUPLICATE_CLUSTERS, params, {"method": method})
 
 
+def look_up_robots(runner: Runner) -> None:
+    """`documents` to what the robots.txt of their hosts say, of those that `captures` has."""
+    runner.by_file(HOST_ROBOTS, NoParams())
+    runner.whole(DOCUMENT_ROBOTS, NoParams(), {})
+
+
 def curate(runner: Runner, plan: Plan) -> None:
     """Annotations to `dispositions` and `corpus` by the recipe, and the ledger checked.
 
@@ -304,8 +310,7 @@ def curate(runner: Runner, plan: Plan) -> None:
     """
     part = {"recipe": plan.recipe.name}
     if plan.recipe.reads(tables.DOCUMENT_ROBOTS):
-        runner.by_file(HOST_ROBOTS, NoParams())
-        runner.whole(DOCUMENT_ROBOTS, NoParams(), {})
+        look_up_robots(runner)
     for scorer in plan.scorers:
         if scorer.name in plan.recipe.scored_by:
             if scorer.scope == SURVIVORS:

@@ -133,20 +133,27 @@ def test_a_new_robots_txt_counts_for_pages_of_old_archives(spark: SparkSession, 
     second.write_bytes(page_of("https://a.example/robots.txt", REFUSES.encode(), plain, day=2))
     runner = Runner(Lake(spark, str(tmp_path / "lake"), "asked").open(), Reporter(spark, Console(quiet=True)))
 
-    def decisions(*archives: Path) -> dict[str, tuple[str, str | None]]:
-        config = PipelineConfig(
-            input=tuple(map(str, archives)), recipe=str(tmp_path / "asked.yaml"), scorers=(), cascade=False
-        )
-        plan = pipeline.plan(config)
-        for step in (pipeline.ingest, pipeline.extract, pipeline.annotate, pipeline.curate):
-            step(runner, plan)
-        assert ledger.check(runner.lake, "asked") == sum(3 if archive == first else 1 for archive in archives)
-        found = runner.lake.read(tables.DISPOSITIONS).collect()
-        return {row["url"].removeprefix("https://a.example"): (row["decision"], row["rule"]) for row in found}
+    def planned(*archives: Path) -> pipeline.Plan:
+        recipe = str(tmp_path / "asked.yaml")
+        return pipeline.plan(PipelineConfig(input=tuple(map(str, archives)), recipe=recipe, scorers=(), cascade=False))
 
-    assert decisions(first) == dict.fromkeys(("/private", "/open", "/robots.txt"), ("kept", None))
-    after = decisions(first, second)
-    assert after == {"/private": ("dropped", "refused"), "/open": ("kept", None), "/robots.txt": ("kept", None)}
+    def by_path(rows: list[Row], *columns: str) -> dict[str, Any]:
+        return {row["url"].removeprefix("https://a.example"): tuple(row[column] for column in columns) for row in rows}
+
+    before = planned(first)
+    pipeline.ingest(runner, before)
+    pipeline.extract(runner, before)
+    pipeline.look_up_robots(runner)
+    pages = runner.lake.read(tables.DOCUMENTS).select("doc_id", "url")
+    allowed = runner.lake.read(tables.DOCUMENT_ROBOTS).join(pages, "doc_id").collect()
+    assert by_path(allowed, "refused_ai", "robots_known") == dict.fromkeys(("/private", "/open", "/robots.txt"), (0, 1))
+    after = planned(first, second)
+    for step in (pipeline.ingest, pipeline.extract, pipeline.annotate, pipeline.curate):
+        step(runner, after)
+    assert ledger.check(runner.lake, "asked") == 4
+    decided = by_path(runner.lake.read(tables.DISPOSITIONS).collect(), "decision", "rule")
+    kept = ("kept", None)
+    assert decided == {"/private": ("dropped", "refused"), "/open": kept, "/robots.txt": kept}
     done = len(runner.reporter.runs)
-    assert decisions(first, second) == after
-    assert all(run.skipped for run in runner.reporter.runs[done:])
+    pipeline.look_up_robots(runner)
+    assert [run.skipped for run in runner.reporter.runs[done:]] == [True, True]
