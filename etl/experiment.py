@@ -44,7 +44,7 @@ from etl.search import corpus
 from etl.sets import SetPlan
 from etl.stages.curate import Recipe
 from etl.stages.mix import Mixture
-from etl.stages.rules import Rule, scorer_of, table_of
+from etl.stages.rules import Rule, reads, scorer_of
 
 MANY_EPOCHS = 1e6  # steps end a training, not passes over the set
 
@@ -164,8 +164,7 @@ def _line(settings: ExperimentConfig, arm: Arm, lines: PipelineConfig) -> tuple[
     """The way of an arm from documents to a corpus, and its mixture."""
     line = pipeline.plan(replace(lines, recipe=arm.recipe, mixture=arm.mixture, input=(), records=None))
     rules = (*settings.rules, *arm.rules)
-    is_asked = any(table_of(rule.signal) == tables.DOCUMENT_CONTAMINATION.name for rule in rules)
-    if line.contamination is None and is_asked:
+    if line.contamination is None and reads(rules, tables.DOCUMENT_CONTAMINATION):
         raise ConfigError(f"experiment {settings.name!r} has a rule on contamination, wanted benchmarks to look for")
     if not rules:
         return line, line.mixture

@@ -174,9 +174,8 @@ class _Child:
     def _receive(self, size: int, seconds: float) -> bytes:
         """`size` bytes of the answer. Raises TimeoutError when an item has had its time, EOFError at the end."""
         parts: list[bytes] = []
-        spent: defaultdict[int, float] = defaultdict(float)  # on items that were turned to before, as far as was seen
-        state, since = self._state[:], self._clock()
-        seen = since
+        spent: defaultdict[tuple[int, int], float] = defaultdict(float)  # on what was worked on, as far as was seen
+        state, seen = self._state[:], self._clock()
         while size:
             ready, _, _ = select.select([self._answers], [], [], min(POLL_SECONDS, seconds))
             if ready:
@@ -185,17 +184,15 @@ class _Child:
                     raise EOFError
                 parts.append(part)
                 size -= len(part)
-                since = seen = self._clock()
-                continue
-            item = _STATE.unpack(state)[0]
-            if self._state[:] != state:
-                spent[item] += seen - since if item != _BATCH else 0
-                state, since = self._state[:], self._clock()
-                seen = since
-                continue
-            seen = self._clock()
-            if spent[item] + seen - since >= seconds:
-                raise TimeoutError
+                spent.clear()  # the work is done
+            now = self._clock()
+            if self._state[:] == state and not ready:
+                item, turn = _STATE.unpack(state)
+                at = (item, turn if item == _BATCH else 0)  # an item has its time once, all at once have it each time
+                spent[at] += now - seen
+                if spent[at] >= seconds:
+                    raise TimeoutError
+            state, seen = self._state[:], now
         return b"".join(parts)
 
     def _clock(self) -> float:

@@ -33,20 +33,18 @@ METHODS = {  # of `duplicate_clusters`: a name, and what its documents have in c
 Data = dict[str, Any]
 
 
-def settings(lake: Lake) -> ClusterParams | None:
-    """How the clusters of near duplicates in the lake were made; None when no commit of ours says so."""
-    metadata = lake.last_metadata(tables.DUPLICATE_CLUSTERS, {"method": [MINHASH]})
+def settings(lake: Lake, method: str = MINHASH) -> ClusterParams | None:
+    """How the clusters of a method in the lake were made; None when no commit of ours says so."""
+    metadata = lake.last_metadata(tables.DUPLICATE_CLUSTERS, {"method": [method]})
     if metadata is None:
         return None
-    return config.build(metadata["params"], ClusterParams, origin="commit of the clusters of near duplicates")
+    return config.build(metadata["params"], ClusterParams, origin=f"commit of the clusters of method {method}")
 
 
 def similarities(lake: Lake) -> dict[str, float]:
     """From which similarity on documents are in one cluster, by method, where a commit of ours says so."""
-    part = {
-        method: lake.last_metadata(tables.DUPLICATE_CLUSTERS, {"method": [method]}) for method in (MINHASH, SEMANTIC)
-    }
-    return {method: metadata["params"]["similarity"] for method, metadata in part.items() if metadata is not None}
+    made = {method: settings(lake, method) for method in (MINHASH, SEMANTIC)}
+    return {method: params.similarity for method, params in made.items() if params is not None}
 
 
 @dataclass(frozen=True)
@@ -86,10 +84,9 @@ def recall(lake: Lake, near: ClusterParams | None) -> Recall | None:
 
 def semantic_recall(lake: Lake) -> Estimate | None:
     """`share_together` of the semantic clusters in the lake; None where no commit of ours says how they were made."""
-    metadata = lake.last_metadata(tables.DUPLICATE_CLUSTERS, {"method": [SEMANTIC]})
-    if metadata is None:
+    params = settings(lake, SEMANTIC)
+    if params is None:
         return None
-    params = config.build(metadata["params"], ClusterParams, origin="commit of the semantic clusters")
     of_model = lake.read(tables.DOCUMENT_EMBEDDINGS).where(F.col("model") == F.lit(params.model))
     return share_together(of_model, lake.read(tables.DUPLICATE_CLUSTERS), params.similarity)
 

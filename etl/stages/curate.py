@@ -27,6 +27,7 @@ from etl.stages.rules import (
     Rule,
     fits,
     is_value,
+    reads,
     scorer_of,
     table_of,
 )
@@ -183,7 +184,7 @@ class Recipe:
 
     def reads(self, table: Table) -> bool:
         """Whether a rule reads a signal of `table`."""
-        return any(table_of(rule.signal) == table.name for rule in self.rules)
+        return reads(self.rules, table)
 
     def unmatched(self, crawls: Iterable[str]) -> tuple[str, ...]:
         """Names and patterns of crawls in rules and `as_is` that fit none of these."""

@@ -79,7 +79,7 @@ def duplicate_candidates(document_minhash: DataFrame, params: MinHashParams) -> 
     a bucket, and make one pair each, with that one. Native Spark: 17 bytes are shuffled for a document and band.
     """
     indexed = _indexed(document_minhash)
-    near = _of_documents(_side_by_side(_in_buckets(indexed), params), indexed)
+    near = _of_documents(_side_by_side(_in_buckets(indexed), params), indexed, params)
     return _proposed(near, _copies(indexed), params)
 
 
@@ -113,7 +113,7 @@ def with_added(document_minhash: DataFrame, known: DataFrame, added: Sequence[st
         _bits(F.col("bands"), number).bitwiseAND(F.bitwise_not(F.coalesce(f"searched_{word}", F.lit(0)))).alias(word)
         for number, word in enumerate(words)
     ]
-    near = before.select(*_PAIR, *elsewhere).unionByName(_of_documents(met, indexed))
+    near = before.select(*_PAIR, *elsewhere).unionByName(_of_documents(met, indexed, params))
     near = near.groupBy(*_PAIR).agg(*[F.bit_or(word).alias(word) for word in words])
     copies = probe(known.where(is_copy), "left_set", "left_anti", F.col("shingle_set")).drop("bands")
     again = _copies(probe(indexed, "shingle_set", "left_semi", F.col("shingle_set")))
@@ -175,25 +175,23 @@ def _side_by_side(in_buckets: DataFrame, params: MinHashParams) -> DataFrame:
     return found.groupBy("one", "other").agg(*bits)
 
 
-def _of_documents(met: DataFrame, indexed: DataFrame) -> DataFrame:
+def _of_documents(met: DataFrame, indexed: DataFrame, params: MinHashParams) -> DataFrame:
     """Pairs of shorts as pairs of the documents that stand for them, the smaller doc_id first."""
     sets = indexed.groupBy("short", "shingle_set").agg(F.min("doc_id").alias("doc_id"))
-    words = [name for name in met.columns if name not in ("one", "other")]
-    found = met.select("one", "other", *words)
     for side in ("one", "other"):
         # Key: a short is one set, or, once in 2**32 pairs of one sketch, some, which all are proposed.
         member = F.struct("short", "shingle_set", "doc_id").alias(f"{side}_member")
-        found = found.join(sets.select(F.col("short").alias(side), member), side, how="inner")
+        met = met.join(sets.select(F.col("short").alias(side), member), side, how="inner")
     one, other = F.col("one_member"), F.col("other_member")
     is_first = one["doc_id"] < other["doc_id"]
     left, right = (F.when(first, one).otherwise(other) for first in (is_first, ~is_first))
-    return found.select(
+    return met.select(
         left["doc_id"].alias("left_id"),
         right["doc_id"].alias("right_id"),
         left["shingle_set"].alias("left_set"),
         right["shingle_set"].alias("right_set"),
         F.col("one").alias("sketch"),
-        *words,
+        *_words(params),
     )
 
 

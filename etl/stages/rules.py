@@ -28,8 +28,7 @@ SIGNAL_TABLES: tuple[Table, ...] = (
     tables.DOCUMENT_CONTAMINATION,
     tables.DOCUMENT_ROBOTS,
 )
-# Made only where a run names benchmarks, or a recipe asks for it, so that a recipe whose rules do not read it does
-# without.
+# Made where a run names benchmarks, or where a recipe asks for it. A recipe whose rules read none does without.
 OPTIONAL = (tables.DOCUMENT_CONTAMINATION, tables.DOCUMENT_ROBOTS)
 # What a rule may read of what a scorer says of a document, as in `quality.score`.
 SCORE_FIELDS = ("score", "level", "worst")
@@ -46,6 +45,11 @@ def scorer_of(signal: str) -> str | None:
 def table_of(signal: str) -> str | None:
     """The name of the table that a signal stands in; None where no table has it."""
     return tables.DOCUMENT_SCORES.name if scorer_of(signal) else SIGNALS.get(signal)
+
+
+def reads(rules: Iterable[Rule], table: Table) -> bool:
+    """Whether one of some rules reads a signal of `table`."""
+    return any(table_of(rule.signal) == table.name for rule in rules)
 
 
 def fits(crawl: str, patterns: Iterable[str]) -> bool:

@@ -15,9 +15,8 @@ is counted as there: shingles of four words, precision and recall as means over 
 
 Intervals are 95 %, by 2,000 bootstrap samples of registered domains. Times are process CPU time of one thread, from
 decoded page to text; decoding has its own line. Our engine takes its steps with as many pages by turns as the stage
-that extracts them. The packaged model was trained on WCXB's development set, so a page of
-a host of that set is scored by the fold that never saw the host, and the line says how many were; times are those of
-the whole model.
+that extracts them. The packaged model was trained on WCXB's development set, so a page of a host of that set is scored
+by the fold that never saw the host, and the line says how many were; times are those of the whole model.
 """
 
 from __future__ import annotations
@@ -42,10 +41,10 @@ from resiliparse.extract.html2text import extract_plain_text
 from etl import labelled
 from etl.kernels import content, html, warc
 from etl.learn.scores import word_scores, words
+from etl.stages.extract import PAGES_AT_ONCE
 
 SAMPLES = 2_000
 SHINGLE = 4
-BATCH = 32  # as in `etl.stages.extract`
 
 
 @dataclass(frozen=True)
@@ -172,8 +171,8 @@ def run(engine: Callable[[str], str], pages: Sequence[Page]) -> Outcome:
 def run_ours(pages: Sequence[Page]) -> Outcome:
     outcome = Outcome(note=content.MODEL)
     content.load()
-    for start in range(0, len(pages), BATCH):
-        batch = pages[start : start + BATCH]
+    for start in range(0, len(pages), PAGES_AT_ONCE):
+        batch = pages[start : start + PAGES_AT_ONCE]
         began = time.process_time()
         opened: list[Any] = [page.html for page in batch]
         for step in html.ENGINES[OURS].steps:

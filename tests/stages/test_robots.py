@@ -8,15 +8,12 @@ from typing import Any
 
 import pytest
 from pyspark.sql import Row, SparkSession
-from rich.console import Console
 
 from etl import ledger, pipeline, tables
-from etl.lake import Lake
 from etl.pipeline import PipelineConfig
-from etl.progress import Reporter
-from etl.runner import Runner
 from etl.stage import NoParams
 from etl.stages.robots import document_robots, host_robots
+from tests.conftest import runner_on
 from tests.kernels.test_warc import response
 from tests.stages.test_curate import rows
 from tests.stages.test_extract import capture
@@ -131,7 +128,7 @@ def test_a_new_robots_txt_counts_for_pages_of_old_archives(spark: SparkSession, 
         + page_of("https://a.example/robots.txt", b"User-agent: *\nAllow: /\n", plain, day=1)
     )
     second.write_bytes(page_of("https://a.example/robots.txt", REFUSES.encode(), plain, day=2))
-    runner = Runner(Lake(spark, str(tmp_path / "lake"), "asked").open(), Reporter(spark, Console(quiet=True)))
+    runner = runner_on(spark, tmp_path / "lake", "asked")
 
     def planned(*archives: Path) -> pipeline.Plan:
         recipe = str(tmp_path / "asked.yaml")

@@ -31,9 +31,8 @@ from etl.stages.semantic import (
 from tests.kernels.test_embed import folder  # noqa: F401  the tiny model is a fixture
 from tests.kernels.test_semantic import alike, brute_force
 
-ALIKE = 0.8
 MODEL = "tiny@1"
-PARAMS = SemanticParams(MODEL, min_similarity=ALIKE, cells=6, max_rows=64, neighbors=1000)
+PARAMS = SemanticParams(MODEL, min_similarity=0.8, cells=6, max_rows=64, neighbors=1000)
 Key = tuple[str, str]
 
 
@@ -205,9 +204,10 @@ def test_another_model_is_another_fingerprint_and_a_worker_that_has_it_fails(
     assert ModelError.__name__ in str(error.value)
 
 
-def test_the_share_that_is_found_together_is_measured_against_all_pairs(spark: SparkSession) -> None:
-    vectors = embeddings(spark, rows_of(VECTORS)).localCheckpoint()
-    pairs = found(semantic_pairs(vectors, stored(spark, semantic_centroids(vectors, nothing(spark), PARAMS)), PARAMS))
+def test_the_share_that_is_found_together_is_measured_against_all_pairs(
+    spark: SparkSession, pairs: dict[Key, tuple[int, float]]
+) -> None:
+    vectors = embeddings(spark, rows_of(VECTORS))
     nodes = sorted({name for pair in pairs for name in pair})
     joined = of_edges(*(pa.array([pair[side] for pair in pairs]) for side in (0, 1)))
     cluster_of = dict(zip(joined["node"].to_pylist(), joined["component"].to_pylist(), strict=True))
@@ -215,7 +215,7 @@ def test_the_share_that_is_found_together_is_measured_against_all_pairs(spark: S
     clusters = [("semantic", name, cluster_of[name], 2, None) for name in nodes if name != lost]
     rows = spark.createDataFrame(clusters, tables.DUPLICATE_CLUSTERS.schema)
     likes: defaultdict[str, set[str]] = defaultdict(set)
-    for left, right in brute_force(VECTORS, ALIKE):
+    for left, right in brute_force(VECTORS, PARAMS.min_similarity):
         likes[doc_id(left)].add(doc_id(right))
         likes[doc_id(right)].add(doc_id(left))
     together = {
@@ -223,8 +223,8 @@ def test_the_share_that_is_found_together_is_measured_against_all_pairs(spark: S
         for name, others in likes.items()
         if name != lost and lost not in others and {cluster_of.get(other) for other in others} == {cluster_of.get(name)}
     }
-    share = share_together(vectors, rows, ALIKE, drawn=len(VECTORS))
+    share = share_together(vectors, rows, PARAMS.min_similarity, drawn=len(VECTORS))
     assert share == wilson(len(together), len(likes)) and share is not None and 0 < share.value < 1
-    fewer = share_together(vectors, rows, ALIKE, drawn=40)
+    fewer = share_together(vectors, rows, PARAMS.min_similarity, drawn=40)
     assert fewer is not None and 0 < fewer.n <= 40
-    assert share_together(vectors.where("false"), rows, ALIKE) is None
+    assert share_together(vectors.where("false"), rows, PARAMS.min_similarity) is None
