@@ -4,7 +4,8 @@ Code, books, articles and records of JSON lines or Parquet become WARC records o
 under a name such as ``code:linux``: the kind of text, then what it is. Ingested with ``--crawl code:linux``, each is a
 capture like any other, so that the ledger counts it, and rules, duplicates, scores and mixtures know it. Its address is
 the name and the path below what was collected. Its licence is in the record as a Link header, and so in `documents`.
-Of code, files of HTML are texts like others; of any other kind they are pages, whose main text is looked for.
+Of code, files of HTML are texts like others; of any other kind they are pages, whose main text is looked for. Records
+that an ``id`` or ``url`` names are text, whatever that ends in.
 
 The same files give the same archives. Files that give no text are counted and named.
 """
@@ -43,12 +44,14 @@ _SKIPPED_FOLDERS = frozenset({"node_modules", "__pycache__"})
 
 
 class Item(NamedTuple):
-    """One text with the path that names it, its date, and its licence, an address or SPDX identifier, where known."""
+    """One text with the path that names it, its date, its licence, an address or SPDX identifier, where known, and the
+    language of code that its file is in."""
 
     path: str
     found: texts.Text
     date: datetime
     license: str | None = None
+    language: str | None = None
 
 
 @dataclass
@@ -116,7 +119,7 @@ def _items(place: Path, date: datetime | None, text_field: str | None) -> Iterat
         else:
             found = texts.read(path.name, path.read_bytes())
             said = texts.license_said(found.text or "") or found.rights
-            yield Item(inner, found, when, said or license)
+            yield Item(inner, found, when, said or license, texts.language(path.name))
 
 
 def _files(place: Path) -> Iterator[Path]:
@@ -153,9 +156,12 @@ def _records(path: Path, inner: str, date: datetime, license: str | None, text_f
                 yield Item(here, texts.Text(None, problem), date)
                 continue
             text = next((record[name] for name in fields if isinstance(record.get(name), str)), None)
-            name = next((record[name] for name in PATH_FIELDS if isinstance(record.get(name), str)), None)
+            named = next((name for name in PATH_FIELDS if isinstance(record.get(name), str)), None)
+            name = record[named] if named else None
+            # A path is of a file, and the record its source; what an address names is text, whatever it ends in.
+            language = texts.language(record["path"]) if named == "path" else None
             found = texts.Text(text) if text and text.strip() else texts.Text(None, f"no_text: wanted one of {fields}")
-            yield Item(f"{inner}/{name}" if name else here, found, date, _license_field(record) or license)
+            yield Item(f"{inner}/{name}" if name else here, found, date, _license_field(record) or license, language)
 
 
 def _license_field(record: dict[str, Any]) -> str | None:
@@ -178,13 +184,12 @@ class _Writer:
         body = text.encode("utf-8", "replace")
         if self._part is None or self._bytes + len(body) > ARCHIVE_BYTES:
             self._begin()
-        language = texts.language(item.path)
-        mime = "text/html" if language == "HTML" and not self._is_code else "text/plain"
+        mime = "text/html" if item.language == "HTML" and not self._is_code else "text/plain"
         self._append(_record(f"{self._name}/{quote(item.path)}", item, body, mime))
         self._bytes += len(body)
         self._result.texts += 1
         self._result.characters += len(text)
-        self._result.languages[language or "text"] += 1
+        self._result.languages[item.language or "text"] += 1
         self._result.licenses[item.license or "none"] += 1
 
     def _begin(self) -> None:

@@ -110,6 +110,14 @@ def test_html_is_a_page_where_it_is_not_code(tree: Path, tmp_path: Path) -> None
     assert capture["content_mime_detected"] == "text/html"
 
 
+def test_a_record_that_an_address_names_is_text(tmp_path: Path) -> None:
+    lines = [{"url": "https://example.org/a.html", "text": "One line\nand another"}, {"path": "b.html", "text": "<p>x"}]
+    (tmp_path / "pages.jsonl").write_text("\n".join(map(json.dumps, lines)))
+    found = collect.collect([tmp_path / "pages.jsonl"], "web:pages", tmp_path / "out")
+    mimes = [capture["content_mime_detected"] for capture in rows(found, "web:pages")]
+    assert (mimes, found.languages) == (["text/plain", "text/html"], {"text": 1, "HTML": 1})
+
+
 def test_a_licence_has_an_address() -> None:
     assert collect.license_address("MIT") == "https://spdx.org/licenses/MIT"
     assert collect.license_address("MIT OR Apache-2.0") == "https://spdx.org/licenses/MIT%20OR%20Apache-2.0"

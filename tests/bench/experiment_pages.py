@@ -66,7 +66,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     for folder in ("held_out", "lists/held_out", "shown"):
         (options.out / folder).mkdir(parents=True, exist_ok=True)
     domains: set[str] = set()
-    counts = {"measured on": 0, "shown": 0, "failed": 0}
+    counts = {"measured on": 0, "shown": 0, "failed": 0, "without text": 0}
     with (
         (options.out / "held_out" / "web.jsonl").open("w", encoding="utf-8") as texts,
         gzip.open(options.out / "shown" / "pages.jsonl.gz", "wt", encoding="utf-8") as others,
@@ -84,7 +84,7 @@ def main(argv: Sequence[str] | None = None) -> None:
                 continue
             found = sandbox([row])[0]
             if isinstance(found, Failure) or not found.strip():
-                counts["failed"] += 1
+                counts["failed" if isinstance(found, Failure) else "without text"] += 1
                 continue
             others.write(json.dumps({"url": row["url"], "text": found}, ensure_ascii=False) + "\n")
             counts["shown"] += 1
