@@ -87,30 +87,34 @@ class Scorer:
         """For each (context, continuation): the likelihood of the continuation after the context.
 
         Both are encoded as one text, and the spaces that end the context count to the continuation. An empty context
-        stands for the beginning of a text. A context that is too long loses its beginning.
+        stands for the beginning of a text. A context that is too long loses its beginning; a continuation that is, at
+        which lm-evaluation-harness stops, is scored window by window as by `rolling`.
 
         Raises:
-            InputError: continuations that have no tokens of their own, or more than the model can read.
+            InputError: continuations that have no tokens of their own.
         """
         split = [self._split(context, continuation) for context, continuation in requests]
-        problems = [
-            f"request {place}: the continuation {requests[place][1][:40]!r} has {len(after)} tokens, "
-            f"wanted 1 to {self.limit}"
+        empty = [
+            f"request {place}: the continuation {requests[place][1][:40]!r} has no tokens, wanted one or more"
             for place, (_, after) in enumerate(split)
-            if not 1 <= len(after) <= self.limit
+            if not after
         ]
-        if problems:
-            more = f" and {len(problems) - 5} more" if len(problems) > 5 else ""
-            raise InputError("; ".join(problems[:5]) + more)
-        return self.score([_last([*before, *after][-(self.limit + 1) :], len(after)) for before, after in split])
+        if empty:
+            more = f" and {len(empty) - 5} more" if len(empty) > 5 else ""
+            raise InputError("; ".join(empty[:5]) + more)
+        return self._in_windows(split)
 
     def rolling(self, texts: Sequence[str]) -> list[Likelihood]:
         """For each text: the likelihood of all its tokens, each scored once, the first one after the mark that begins
         a text. A text that is longer than the context is scored window by window, without overlap but for one token;
         the last window reaches back as far as it can. No special token is added or scored."""
-        windows = [list(self._windows(self._encode(text, special=False))) for text in texts]
-        scored = iter(self.score([window for of_text in windows for window in of_text]))
-        return [_sum([next(scored) for _ in of_text]) for of_text in windows]
+        return self._in_windows([([self._prefix], self._encode(text, special=False)) for text in texts])
+
+    def _in_windows(self, split: Iterable[tuple[list[int], list[int]]]) -> list[Likelihood]:
+        """For each (before, after), tokens: the likelihood of those after."""
+        windows = [list(self._windows(before, after)) for before, after in split]
+        scored = iter(self.score([window for each in windows for window in each]))
+        return [_sum([next(scored) for _ in each]) for each in windows]
 
     @torch.inference_mode()
     def score(self, sequences: Sequence[Encoded]) -> list[Likelihood]:
@@ -288,11 +292,11 @@ class Scorer:
         before = self._encode(stripped)
         return before, self._encode(stripped + continuation)[len(before) :]
 
-    def _windows(self, ids: Sequence[int]) -> Iterator[Encoded]:
-        shifted = [self._prefix, *ids]  # token t of the text is at t + 1
-        for start in range(0, len(ids), self.limit):
+    def _windows(self, before: Sequence[int], after: Sequence[int]) -> Iterator[Encoded]:
+        ids = [*before, *after]
+        for start in range(len(before), len(ids), self.limit):
             end = min(start + self.limit, len(ids))
-            yield _last(shifted[max(0, end - self.limit) : end + 1], end - start)
+            yield _last(ids[max(0, end - self.limit - 1) : end], end - start)
 
 
 def model_context(loaded: Loaded) -> int:

@@ -51,19 +51,18 @@ def settings(folder: Path) -> ExperimentConfig:
 def performed(lake: Lake, spark: SparkSession, tmp_path_factory: pytest.TempPathFactory) -> tuple[Lake, list[Row]]:
     """A lake of its own, and the rows of the experiment. Slow: six models are trained, each by processes of its own.
 
-    It was tried before with questions that its models cannot read, which was said when no arm had been trained.
+    It was tried before with questions that its models cannot answer, which was said when no arm had been trained.
     """
     folder = tmp_path_factory.mktemp("experiment")
     shutil.copytree(str(lake.warehouse), folder / "lake")
     own = Lake(spark, str(folder / "lake"), "experiment").open()
     runner = Runner(own, Reporter(spark, Console(quiet=True)))
     planned = experiment.plan(settings(folder), LINE)
-    question = {"query": "rain", "choices": ["falls", "falls on the hills and runs to the lake " * 50], "gold": 0}
-    (folder / "long.jsonl").write_text(json.dumps(question))
-    too_long = Benchmark("long", "multiple_choice", file=str(folder / "long.jsonl"))
-    unreadable = replace(planned, evaluations=EvaluationConfig((*planned.evaluations.benchmarks, too_long)))
-    with pytest.raises(InputError, match=r"the continuation ' falls on the hills and .*wanted 1 to"):
-        experiment.perform(runner, unreadable)
+    (folder / "sums.jsonl").write_text(json.dumps({"question": "What is 1 and 1?", "answer": "Two.\n#### 2"}))
+    too_long = Benchmark("sums", "gsm8k", file=str(folder / "sums.jsonl"), max_new_tokens=tiny.BASE.context)
+    unanswerable = replace(planned, evaluations=EvaluationConfig((*planned.evaluations.benchmarks, too_long)))
+    with pytest.raises(InputError, match="max_new_tokens is 128, wanted less than the context of 128"):
+        experiment.perform(runner, unanswerable)
     assert {row["model"] for row in own.read(tables.MODELS).collect()} == {"e.start.1", "e.start.2"}
     return own, experiment.perform(runner, planned)
 

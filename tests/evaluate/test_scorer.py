@@ -113,12 +113,23 @@ def test_a_context_that_is_too_long_loses_its_beginning(loaded: Loaded) -> None:
 def test_continuations_that_cannot_be_scored_are_named_before_any_work(loaded: Loaded) -> None:
     asked: list[int] = []
     scorer = Scorer(loaded, watch=lambda done, total: asked.append(done))
-    long = "four and " * CONTEXT
     with pytest.raises(InputError) as error:
-        scorer.loglikelihoods([("a", " b"), ("The", ""), ("The", long)])
-    assert "request 1: the continuation '' has 0 tokens, wanted 1 to 64" in str(error.value)
-    assert "request 2: the continuation 'four and four" in str(error.value)
+        scorer.loglikelihoods([("a", " b"), ("The", ""), ("A", "")])
+    assert "request 1: the continuation '' has no tokens, wanted one or more; request 2: " in str(error.value)
     assert not asked
+
+
+def test_a_continuation_that_is_longer_than_the_context_is_scored_in_windows(loaded: Loaded) -> None:
+    scorer, long = Scorer(loaded), " four and" * CONTEXT
+    ids, first = loaded.tokenizer.encode("The" + long), len(loaded.tokenizer.encode("The"))
+    windows = [ids[max(0, end - CONTEXT - 1) : end] for end in range(first + CONTEXT, len(ids), CONTEXT)]
+    expected = [plain(loaded, window, CONTEXT) for window in windows]
+    rest = (len(ids) - first) % CONTEXT or CONTEXT
+    expected.append(plain(loaded, ids[-(CONTEXT + 1) :], rest))
+    (found,) = scorer.loglikelihoods([("The", long)])
+    assert found.tokens == len(ids) - first > CONTEXT
+    assert found.logprob == pytest.approx(sum(each.logprob for each in expected), rel=1e-5)
+    assert same(scorer.loglikelihoods([("", long)])[0], scorer.rolling([long])[0])
 
 
 def test_greedy_means_that_the_model_would_have_written_it(loaded: Loaded) -> None:
