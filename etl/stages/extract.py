@@ -252,5 +252,5 @@ DOCUMENTS = Stage(
     inputs=(tables.CAPTURES, tables.WARC_FILES, tables.URL_SIGNALS),
     output=tables.DOCUMENTS,
     params=ExtractParams,
-    version=4,
+    version=5,
 )
