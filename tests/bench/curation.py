@@ -308,6 +308,9 @@ def main(argv: Sequence[str] | None = None) -> None:
     parser.add_argument("--tokens", type=int, default=400_000, help="of the texts of a model, at most")
     options = parser.parse_args(argv)
     if options.what == "pages":
+        if not options.warc:
+            parser.error("pages are read from archives: name some with --warc")
+        options.folder.mkdir(parents=True, exist_ok=True)
         read_pages(options.warc, options.folder, options.part, options.parts)
     elif options.what == "arms":
         arms(options.folder, {"books": options.books, "academic": options.academic})
