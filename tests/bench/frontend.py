@@ -10,8 +10,9 @@ Printed are, for the recipe FineWeb and every page of W: our kernels, with and w
 Early`), and with ``--language all`` without a rule on the language; which pages are kept with only one of the two;
 with ``--datatrove`` the same filters by datatrove, run by an interpreter that has it (see ``datatrove_fineweb.py``);
 with ``--gold`` the word F1 of both extractors, mean over all pages of G, or the F1 over all segments, where a lost page
-has no text; with ``--spark`` what Spark adds to the kernels, on as many copies of W as make a run of some minutes; with
-``--memory N`` the size of the extracting process over N pages.
+has no text; with ``--spark`` what Spark adds to the kernels, in CPU of its processes over a run of some minutes on
+copies of W, and without the first copy, with which the JVM starts; with ``--memory N`` the size of the extracting
+process over N pages.
 """
 
 from __future__ import annotations
