@@ -39,6 +39,7 @@ from etl.evaluate.run import evaluate_models
 from etl.kernels import intervals, mixing
 from etl.lake import Lake
 from etl.pipeline import PipelineConfig
+from etl.progress import draw
 from etl.runner import Runner
 from etl.search import corpus
 from etl.sets import SetPlan
@@ -352,7 +353,7 @@ def main(doc: str | None, argv: Sequence[str] | None = None) -> None:
         chosen = config.load(config.find("experiments", options.experiment), ExperimentConfig, options.assignments)
         planned = plan(chosen, config.load(options.pipeline, PipelineConfig) if options.pipeline else None)
         with job.writer(options) as runner:
-            runner.reporter.console.print(grid(perform(runner, planned)))
+            draw(grid(perform(runner, planned)), runner.reporter.console)
 
 
 def _parser(doc: str | None) -> argparse.ArgumentParser:

@@ -22,6 +22,7 @@ from etl.errors import InputError
 from etl.kernels import scaling
 from etl.kernels.scaling import GOOD_EPOCHS, LAWS, TOKENS_PER_PARAMETER, Allocation, Law
 from etl.lake import Lake
+from etl.progress import draw
 
 _UNITS = {"": 1.0, "K": 1e3, "M": 1e6, "B": 1e9, "T": 1e12}
 # Quality against quantity in the project's brief, section 10: MMLU of a model of 7 billion parameters, not measured.
@@ -214,8 +215,8 @@ def show(console: Console, found: Plan) -> None:
         f"{short(best.tokens)} tokens\n",
         highlight=False,
     )
-    console.print(_thresholds(found))
-    console.print(_comparison(found))
+    draw(_thresholds(found), console)
+    draw(_comparison(found), console)
     console.print(
         f"Worth: how much more a token must be worth for the loss of all tokens. Up to {GOOD_EPOCHS} epochs cost next "
         f"to nothing (Muennighoff et al. 2023), and at most {scaling.REPETITION_DECAY + 1:.1f} are worth something. "

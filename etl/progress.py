@@ -16,9 +16,13 @@ from typing import Any
 
 from pyspark.sql import SparkSession
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table as Grid
 
 logger = logging.getLogger(__name__)
+
+MOST_COLUMNS = 1000  # of characters, of a table that is printed
 
 
 @dataclass
@@ -38,6 +42,15 @@ class StageRun:
     @property
     def rows_per_second(self) -> float:
         return self.rows / self.seconds if self.seconds else 0.0
+
+
+def draw(grid: Grid, console: Console) -> None:
+    """Print a table of figures as wide as it is: a terminal folds its lines, and a log, which counts as 80 columns, has
+    all of it."""
+    own = Measurement.get(console, console.options.update(max_width=MOST_COLUMNS), grid).maximum
+    before, console.width = console.width, max(console.width, own)
+    console.print(grid)
+    console.width = before
 
 
 class Reporter:

@@ -22,6 +22,7 @@ from etl.errors import InputError
 from etl.explain import safe
 from etl.kernels import intervals, ranking
 from etl.lake import Lake
+from etl.progress import draw
 from etl.stages.rules import SIGNAL_TABLES, SIGNALS, scorer_of
 
 STEPS = 10  # rows of the table of thresholds
@@ -175,7 +176,7 @@ def _show_kept(console: Console, signal: str, found: Sequence[Kept]) -> None:
         grid.add_row(
             f"{each.threshold:.4g}", f"{each.documents:,}", f"{shares[0]:.1%}", f"{each.tokens:,}", f"{shares[1]:.1%}"
         )
-    console.print(grid)
+    draw(grid, console)
 
 
 def _show_examples(console: Console, found: Sequence[Row], at: float) -> None:

@@ -32,6 +32,7 @@ from etl.evaluate.data import Data
 from etl.evaluate.scorer import Watch
 from etl.evaluate.tasks import TASKS
 from etl.lake import Lake
+from etl.progress import draw
 from etl.stages.mix import ROWS
 from etl.tables import Table
 
@@ -47,7 +48,7 @@ def main(doc: str | None, argv: Sequence[str] | None = None) -> None:
         chosen = chosen_config(options)
         with job.writer(options) as runner:
             console = runner.reporter.console
-            console.print(grid(evaluate_models(runner.lake, options.model, chosen, console)))
+            draw(grid(evaluate_models(runner.lake, options.model, chosen, console)), console)
 
 
 def parser(doc: str | None) -> argparse.ArgumentParser:
