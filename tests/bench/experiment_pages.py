@@ -33,10 +33,7 @@ def pages(archive: Path) -> Iterator[dict[str, Any]]:
     with archive.open("rb") as stream:
         for batch in warc.record_batches(stream, warc_filename=archive.name, crawl="pages"):
             for row in batch.to_pylist():
-                if row["payload"] is not None and row["content_mime_detected"] in (
-                    "text/html",
-                    "application/xhtml+xml",
-                ):
+                if row["payload"] is not None and row["content_mime_detected"] in HTML:
                     yield row
 
 
@@ -83,11 +80,13 @@ def main(argv: Sequence[str] | None = None) -> None:
                     counts["measured on"] += 1
                 continue
             found = sandbox([row])[0]
-            if isinstance(found, Failure) or not found.strip():
-                counts["failed" if isinstance(found, Failure) else "without text"] += 1
-                continue
-            others.write(json.dumps({"url": row["url"], "text": found}, ensure_ascii=False) + "\n")
-            counts["shown"] += 1
+            if isinstance(found, Failure):
+                counts["failed"] += 1
+            elif not found.strip():
+                counts["without text"] += 1
+            else:
+                others.write(json.dumps({"url": row["url"], "text": found}, ensure_ascii=False) + "\n")
+                counts["shown"] += 1
     names = "".join(f"{domain}\n" for domain in sorted(domains))
     (options.out / "lists" / "held_out" / "domains").write_text(names, encoding="utf-8")
     said = ", ".join(f"{count} {name}" for name, count in counts.items())
